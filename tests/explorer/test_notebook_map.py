@@ -30,7 +30,7 @@ def test_a_page_asks_no_other_server(tile: Tile) -> None:
     page = explorer.explore(tile).page()
     outside = re.sub(r"<script type='text/javascript'>.*?</script>", "", page, flags=re.DOTALL)  # deck.gl itself
     assert "http" not in outside
-    assert outside.count("data:model/gltf-binary;base64,") == 2  # ground and buildings; no site has a mast
+    assert outside.count("data:model/gltf-binary;base64,") == 3  # ground, buildings, masts
     assert "createDeck" in page
 
 

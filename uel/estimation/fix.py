@@ -68,8 +68,8 @@ class Fix(Viewable):
     def candidates(
         self, count: int
     ) -> tuple[Float[Tensor, "batch k 2"], Float[Tensor, "batch k"], Int[Tensor, "batch k"]]:
-        """The `count` likeliest patches: positions in metres, probabilities, patch indices."""
-        log_p, index = self.log_heatmap.topk(count, dim=-1)
+        """The `count` likeliest patches, or all of fewer: positions in metres, probabilities, patch indices."""
+        log_p, index = self.log_heatmap.topk(min(count, self.log_heatmap.shape[-1]), dim=-1)
         return self.mean.gather(1, index.unsqueeze(-1).expand(-1, -1, 2)), log_p.exp(), index
 
     def component_log_density(self, position: Float[Tensor, "*n batch 2"]) -> Float[Tensor, "*n batch patch"]:

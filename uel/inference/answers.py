@@ -52,7 +52,7 @@ class AnswerFormat:
         _require_finite(fix)
         distance = (fix.position - part.position).norm(dim=-1).tolist()
         position, covariance, entropy = fix.position.tolist(), fix.covariance.tolist(), fix.entropy().tolist()
-        means, probabilities, _ = fix.candidates(min(CANDIDATE_COUNT, fix.log_heatmap.shape[-1]))
+        means, probabilities, _ = fix.candidates(CANDIDATE_COUNT)
         candidates = zip(means.tolist(), probabilities.tolist(), strict=True)
         for n, (places, weights) in enumerate(candidates):
             head = self._head(part, n, position[n])

@@ -28,7 +28,7 @@ def feature_collection(fix: Fix, tile: Tile, grid: Grid, **properties: Any) -> d
     """
     transform = coordinate_transform(tile)
     position = _point(transform(fix.position[0].tolist()), {"kind": "position", **_uncertainty(fix), **properties})
-    means, probabilities, patches = fix.candidates(min(CANDIDATE_COUNT, fix.log_heatmap.shape[-1]))
+    means, probabilities, patches = fix.candidates(CANDIDATE_COUNT)
     parts = zip(means[0].tolist(), probabilities[0].tolist(), patches[0].tolist(), strict=True)
     candidates = [
         _point(transform(xy), {"kind": "candidate", **_component(fix, patch, p), **properties})
