@@ -38,7 +38,9 @@ shown_labels = 500
 # `scenes/measured_networks/reader.py` describes.
 
 # %%
-folder = write_district(Path("districts/made_up"), seed=3, side=side, masts=6)
+folder = Path("districts/made_up")
+if not folder.is_dir():
+    write_district(folder, seed=3, side=side, masts=6)
 network = read_measured_network(folder).heard_cells()
 network
 

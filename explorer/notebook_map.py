@@ -26,7 +26,7 @@ from uel.inference.geojson import HPD_LEVELS
 from uel.radio.radio_map import RadioMap
 
 FIX_PIXELS = 128  # on a side, of the regions of a fix
-PAGE = """<!DOCTYPE html>
+PAGE_TEXT = """<!DOCTYPE html>
 <html><head><meta charset="utf-8"><title>{title}</title>{bundle}
 <style>body {{margin: 0; font-family: sans-serif; color: {ink}; background: rgb{paper}}}
 #map {{position: relative; width: 100%; height: {height}px}}</style></head>
@@ -49,7 +49,7 @@ class NotebookMap:
 
     def page(self) -> str:
         """The map as one HTML page with all that it needs, some 4 MB: deck.gl is a part of it."""
-        return PAGE.format(
+        return PAGE_TEXT.format(
             title=html.escape(self.title),
             bundle=cdn_picker(offline=True),
             ink=self.theme.ink,

@@ -32,7 +32,7 @@ def plot_network(network: MeasuredNetwork, ax: Axes | None = None, cell: int | N
     rasters = network.rasters
     built = np.ma.masked_less((~rasters.outdoors).numpy().astype(float), 0.5)
     ax.imshow(built, cmap="gray", vmin=0, vmax=2, alpha=0.25, **image_extent(size))
-    shown = network if cell is None else network.with_cells(torch.tensor([cell]))
+    shown = network if cell is None else network.with_cells(torch.tensor([cell], device="cpu"))
     level = shown.level_dbm.masked_fill(~shown.is_reported, -torch.inf).amax(1)
     whose = "strongest cell" if cell is None else f"cell {network.cells.cell_id[cell]}"
     draw_levels(

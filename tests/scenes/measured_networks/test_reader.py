@@ -9,7 +9,7 @@ import torch
 
 from scenes.measured_networks.folders import network_folders
 from scenes.measured_networks.reader import read_measured_network
-from scenes.measured_networks.synthetic_district import CORNER, PIXEL, write_district
+from scenes.measured_networks.synthetic_district import DISTRICT_CORNER, PIXEL_SIDE, write_district
 from uel.errors import UelError
 
 
@@ -29,7 +29,9 @@ def test_a_level_stands_at_its_square_and_cell(district):
     network = read_measured_network(district)
     row = gzip.decompress((district / "reports.csv.gz").read_bytes()).decode().splitlines()[100]
     east, north, cell_id, level = row.split(",")
-    place = torch.tensor([float(east) + PIXEL / 2 - network.origin[0], float(north) + PIXEL / 2 - network.origin[1]])
+    place = torch.tensor(
+        [float(east) + PIXEL_SIDE / 2 - network.origin[0], float(north) + PIXEL_SIDE / 2 - network.origin[1]]
+    )
     square = int((network.position - place).norm(dim=1).argmin())
     cell = network.cells.cell_id.index(cell_id)
     assert torch.equal(network.position[square], place)
@@ -51,7 +53,7 @@ def test_cells_keep_their_antennas(district):
     cells = read_measured_network(district).cells
     line = (district / "cells.csv").read_text().splitlines()[2].split(",")
     assert cells.cell_id[1] == line[0]
-    assert float(cells.position[1, 0]) == float(line[1]) - CORNER[0] - 120.0
+    assert float(cells.position[1, 0]) == float(line[1]) - DISTRICT_CORNER[0] - 120.0
     assert [float(v[1]) for v in (cells.height, cells.azimuth_deg, cells.tilt_deg)] == [25.0, float(line[4]), 9.0]
     assert float(cells.frequency[1]) == pytest.approx(2585e6)
     assert float(cells.power_dbm[1]) == pytest.approx(9.2)
@@ -148,7 +150,9 @@ def test_a_list_that_cannot_be_is_refused(district, before, after, message):
 def test_rasters_of_different_grids_are_refused(district):
     with rasterio.open(district / "terrain.tif") as raster:
         profile, values = raster.profile, raster.read(1)
-    profile["transform"] = rasterio.Affine(PIXEL, 0, CORNER[0] + 5, 0, -PIXEL, CORNER[1] + PIXEL * len(values))
+    profile["transform"] = rasterio.Affine(
+        PIXEL_SIDE, 0, DISTRICT_CORNER[0] + 5, 0, -PIXEL_SIDE, DISTRICT_CORNER[1] + PIXEL_SIDE * len(values)
+    )
     with rasterio.open(district / "terrain.tif", "w", **profile) as raster:
         raster.write(values, 1)
     with pytest.raises(UelError, match="different grids"):

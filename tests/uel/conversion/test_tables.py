@@ -32,7 +32,7 @@ def test_reports_have_a_row_for_each_cell_that_is_heard():
     table = reports.to_dataframe()
     assert len(table) == int(reports.heard.sum())
     back = torch.zeros_like(reports.rsrp_dbm)
-    back[table["report"].to_numpy(), table["cell"].to_numpy()] = torch.tensor(table["rsrp_dbm"].tolist())
+    back[table["report"].tolist(), table["cell"].tolist()] = torch.tensor(table["rsrp_dbm"].tolist())
     torch.testing.assert_close(back, torch.where(reports.heard, reports.rsrp_dbm, 0.0))
     served = table[table["serving"]]
     assert served["report"].is_unique
