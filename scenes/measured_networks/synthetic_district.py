@@ -28,8 +28,8 @@ def write_district(
 ) -> Path:
     """Write a district to try methods on: houses between streets, measured on all squares with a signal.
 
-    Levels follow a law of distance, a sector pattern and a loss indoors, with a fading field and noise: errors on it say
-    nothing about a city.
+    Levels follow a law of distance, a sector pattern and a loss indoors, with a fading field and noise: errors on it
+    say nothing about a city.
 
     Args:
         folder: to write; it must not exist.

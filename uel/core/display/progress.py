@@ -32,5 +32,5 @@ def _bar(items: Any, text: str, total: int | None, shown: bool) -> Any:
 
     # `None` hides a bar of a terminal that is none; a notebook's streams never are, and its bar is a widget.
     is_widget = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
-    hidden = {} if shown and is_widget else {"disable": None if shown else True}
+    hidden: dict[str, Any] = {} if shown and is_widget else {"disable": None if shown else True}
     return tqdm(items, desc=text, total=total, leave=False, dynamic_ncols=True, **hidden)
