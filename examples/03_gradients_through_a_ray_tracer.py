@@ -76,7 +76,7 @@ legend = axes[1].legend()
 # known to the optimizer: it sees levels at some positions and starts from a wrong value.
 
 # %%
-name = "material/itu_concrete/relative_permittivity"
+name = "material/concrete/relative_permittivity"
 generator = torch.Generator().manual_seed(0)
 place = (torch.rand(20 * phones, 2, generator=generator) - 0.5) * 0.9 * size
 place = place[tile.is_outdoor(place)][:phones]

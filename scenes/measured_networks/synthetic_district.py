@@ -85,7 +85,7 @@ def _houses(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.where(built[:, None] & built, storeys[index // 10][:, index // 10], 0.0)
 
 
-def _cells(rng: np.random.Generator, masts: int, side: float, margin: float) -> list[tuple[float, ...]]:
+def _cells(rng: np.random.Generator, masts: int, side: float, margin: float) -> list[tuple[float | int, ...]]:
     """Three sectors on each mast; the numbers of a row of the list after the identity."""
     half = margin + side / 2
     cells = []
@@ -96,7 +96,7 @@ def _cells(rng: np.random.Generator, masts: int, side: float, margin: float) -> 
     return cells
 
 
-def _levels(cell: tuple[float, ...], height: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _levels(cell: tuple[float | int, ...], height: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Levels in dBm of a cell on all squares, row 0 in the south."""
     east, north, mast, azimuth = cell[:4]
     axis = (np.arange(len(height)) + 0.5) * PIXEL_SIDE

@@ -1,5 +1,6 @@
 """Progress bars by tqdm: on stderr where it is a terminal, as a widget in a notebook, gone when the work is done."""
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -30,7 +31,8 @@ def progress_bar(total: int, text: str, *, shown: bool = True) -> Any:
 def _bar(items: Any, text: str, total: int | None, shown: bool) -> Any:
     from tqdm.auto import tqdm
 
-    # `None` hides a bar of a terminal that is none; a notebook's streams never are, and its bar is a widget.
+    # None hides a bar where stderr is no terminal. A notebook's streams never are, and its bar, a widget, does not look
+    # at tqdm's variables of the environment by itself.
     is_widget = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
-    hidden: dict[str, Any] = {} if shown and is_widget else {"disable": None if shown else True}
-    return tqdm(items, desc=text, total=total, leave=False, dynamic_ncols=True, **hidden)
+    hidden = os.environ.get("TQDM_DISABLE", "") not in ("", "0") if is_widget else None
+    return tqdm(items, desc=text, total=total, leave=False, dynamic_ncols=True, disable=hidden if shown else True)
