@@ -1,12 +1,12 @@
 # `make demo` and `make test` set everything up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-py test-lowest browser lint examples bench parity sbom docs wheel clean
+.PHONY: help setup demo test test-all test-py test-lowest browser lint examples bench parity sbom docs wheel wheel-check clean
 
 bin := .venv/bin
 ready := .venv/.ready
 
 help:  ## this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(ready)  ## .venv from requirements.lock, and an LLVM for the ray tracer where there is no GPU
 
@@ -25,6 +25,14 @@ test: $(ready)  ## the quick tests
 test-all: $(ready) browser  ## every test
 	$(bin)/python -m pytest $(in_parallel) -m "not browser"
 	$(bin)/python -m pytest -n 0 -m browser
+
+test-py: $(ready)  ## tests that touch every library, on Python 3.11, 3.12 and 3.13, as far as they are here
+	.ci/smoke 3.11
+	.ci/smoke 3.12
+	.ci/smoke 3.13
+
+test-lowest: $(ready)  ## the same with the lowest versions that pyproject.toml allows
+	.ci/smoke lowest
 
 browser:  ## a Chromium for the tests of the explorer, where there is none
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || .ci/chromium
@@ -60,6 +68,12 @@ sbom: $(ready) .sbom/.ready  ## software bill of materials with licences (Cyclon
 	$(bin)/uv venv -q --clear --python $(bin)/python .sbom
 	$(bin)/uv pip install -q --python .sbom/bin/python --require-hashes -r $<
 	@touch $@
+
+wheel: $(ready)  ## wheel and sdist in dist/, built twice and compared byte by byte
+	.ci/wheel
+
+wheel-check: $(ready)  ## and the wheel installed with each extra into an empty environment (several GB)
+	.ci/wheel --install
 
 docs: .docs/.ready  ## the documentation site in runs/site, strict: every link leads somewhere, every public object is documented
 	.docs/bin/mkdocs build --quiet --clean

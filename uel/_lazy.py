@@ -1,5 +1,6 @@
 """Names that are imported on first use: those of a package (PEP 562), and functions of packages above."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -9,10 +10,19 @@ from uel.extras import explained_imports
 Accessor = Callable[[str], Any]
 
 
-def lazy_names(package: str, home: Mapping[str, str]) -> tuple[Accessor, Callable[[], list[str]]]:
+class DeprecatedNameWarning(FutureWarning):
+    """A public name of before was used. A `FutureWarning`, since whoever runs a program sees it, too."""
+
+
+def lazy_names(
+    package: str, home: Mapping[str, str], renamed: Mapping[str, str] | None = None
+) -> tuple[Accessor, Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package whose public names are defined elsewhere.
 
-    `home` gives for each name its `module`, or `module:name` where the name differs there.
+    Args:
+        package: whose names these are.
+        home: for each name its `module`, or `module:name` where the name differs there.
+        renamed: names of the release before, and the names of today; `DeprecatedNameWarning` tells whoever uses them.
 
     Raises `AttributeError` for other names, as any module does, and `MissingExtraError` where a library is missing that
     an extra brings.
@@ -24,6 +34,10 @@ def lazy_names(package: str, home: Mapping[str, str]) -> tuple[Accessor, Callabl
     """
 
     def get(name: str) -> Any:
+        if renamed and name in renamed:
+            message = f"{package}.{name} is now {package}.{renamed[name]}; the old name goes with the next release"
+            warnings.warn(message, DeprecatedNameWarning, stacklevel=2)
+            name = renamed[name]
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, _, attribute = home[name].partition(":")

@@ -59,6 +59,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
         return self.count, self.count
 
     def centres(self, device: torch.device | str = "cpu") -> Float[Tensor, "row column 2"]:

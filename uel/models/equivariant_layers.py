@@ -18,8 +18,8 @@ class IsotropicConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(3, outputs, inputs, device="cpu") / (3 * inputs) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(outputs, device="cpu"))
+        self.weight: nn.Parameter = nn.Parameter(torch.randn(3, outputs, inputs, device="cpu") / (3 * inputs) ** 0.5)
+        self.bias: nn.Parameter = nn.Parameter(torch.zeros(outputs, device="cpu"))
         ring = torch.tensor([[2, 1, 2], [1, 0, 1], [2, 1, 2]], device="cpu")
         share = torch.stack([(ring == k) / (ring == k).sum() for k in range(3)])
         self.register_buffer("share", share, persistent=False)
@@ -36,7 +36,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
+        self.out: nn.Linear = nn.Linear(width, width)
 
     def forward(
         self, x: Float[Tensor, "batch n width"], context: Float[Tensor, "batch m width"]
@@ -58,10 +58,10 @@ class MapBlock(nn.Module):
     def __init__(self, width: int, heads: int, side: int) -> None:
         super().__init__()
         self.side = side
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
-        self.local = IsotropicConv(width, width)
+        self.norms: nn.ModuleList = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
+        self.local: IsotropicConv = IsotropicConv(width, width)
         self.self_attention, self.cross_attention = Attention(width, heads), Attention(width, heads)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.mlp: nn.Sequential = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(
         self, x: Float[Tensor, "batch patch width"], radio: Float[Tensor, "batch token width"]
@@ -83,15 +83,15 @@ class RadioEncoder(nn.Module):
 
     def __init__(self, features: int, width: int, heads: int, depth: int, ids: int = 0) -> None:
         super().__init__()
-        self.embed = nn.Linear(features, width)
-        self.ids = nn.Parameter(torch.zeros(ids, width, device="cpu")) if ids else None
-        self.summary = nn.Parameter(torch.zeros(1, 1, width, device="cpu"))
-        self.blocks = nn.ModuleList(Attention(width, heads) for _ in range(depth))
-        self.mlps = nn.ModuleList(
+        self.embed: nn.Linear = nn.Linear(features, width)
+        self.ids: nn.Parameter | None = nn.Parameter(torch.zeros(ids, width, device="cpu")) if ids else None
+        self.summary: nn.Parameter = nn.Parameter(torch.zeros(1, 1, width, device="cpu"))
+        self.blocks: nn.ModuleList = nn.ModuleList(Attention(width, heads) for _ in range(depth))
+        self.mlps: nn.ModuleList = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
             for _ in range(depth)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
+        self.norms: nn.ModuleList = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
 
     def forward(self, cells: Float[Tensor, "batch cell feature"]) -> Float[Tensor, "batch token width"]:
         x = torch.cat([self.summary.expand(cells.shape[0], -1, -1), self._embedded(cells)], dim=1)

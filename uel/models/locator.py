@@ -89,7 +89,7 @@ class Locator(nn.Module):
         super().__init__()
         self.config, self.measurement = config, measurement
         if config.encoder == "unet":
-            self.unet = UNet(config.cells, config.pixel_width, config.depth)
+            self.unet: UNet = UNet(config.cells, config.pixel_width, config.depth)
         else:
             self._build(config)
 
@@ -97,25 +97,31 @@ class Locator(nn.Module):
         """Build all parts of a transformer; the attributes' names are the names of weights in checkpoints."""
         pixel, width, channels = config.pixel_width, config.width, RADIO_CHANNELS + BUILDING_CHANNELS
         ids = MAX_CELL_IDS if config.cell_ids else 0
-        self.radio_encoder = RadioEncoder(CELL_FEATURES, width, config.heads, config.radio_depth, ids)
-        self.stem = nn.Sequential(nn.Conv2d(channels, pixel, 1), nn.GELU(), IsotropicConv(pixel, pixel), nn.GELU())
+        self.radio_encoder: RadioEncoder = RadioEncoder(CELL_FEATURES, width, config.heads, config.radio_depth, ids)
+        self.stem: nn.Sequential = nn.Sequential(
+            nn.Conv2d(channels, pixel, 1), nn.GELU(), IsotropicConv(pixel, pixel), nn.GELU()
+        )
         if config.encoder == "pooled":
-            self.embed = nn.Linear(2 * pixel, width)
-            self.blocks = nn.ModuleList(MapBlock(width, config.heads, config.patches) for _ in range(config.depth))
-            self.norm = nn.LayerNorm(width)
+            self.embed: nn.Linear = nn.Linear(2 * pixel, width)
+            self.blocks: nn.ModuleList = nn.ModuleList(
+                MapBlock(width, config.heads, config.patches) for _ in range(config.depth)
+            )
+            self.norm: nn.LayerNorm = nn.LayerNorm(width)
         else:
             encoder_class = OneStream if config.encoder == "vit" else TwoStreams
-            self.encoder = encoder_class(config.patches, config.patch_pixels, width, config.depth, config.heads)
-        self.trust = zero_initialised(nn.Linear(width, EVIDENCE_CHANNELS))
-        self.doubt = nn.Sequential(
+            self.encoder: OneStream | TwoStreams = encoder_class(
+                config.patches, config.patch_pixels, width, config.depth, config.heads
+            )
+        self.trust: nn.Module = zero_initialised(nn.Linear(width, EVIDENCE_CHANNELS))
+        self.doubt: nn.Sequential = nn.Sequential(
             nn.Linear(width + FIT_FEATURES, width), nn.GELU(), zero_initialised(nn.Linear(width, 1))
         )
-        self.pixel_logit = zero_initialised(nn.Conv2d(pixel, 1, 1))
+        self.pixel_logit: nn.Module = zero_initialised(nn.Conv2d(pixel, 1, 1))
         if config.head == "matched":
-            self.query = zero_initialised(nn.Linear(width, width))
+            self.query: nn.Module = zero_initialised(nn.Linear(width, width))
         else:
-            self.head = LinearHead(width, config.heads, config.patches)
-        self.fine = zero_initialised(nn.Linear(width, 2))
+            self.head: LinearHead = LinearHead(width, config.heads, config.patches)
+        self.fine: nn.Module = zero_initialised(nn.Linear(width, 2))
 
     def forward(self, reports: Reports, maps: TileMaps, measurement: ObservationModel | None = None) -> Fix:
         """Locate a batch of phones on one tile (one leading axis).

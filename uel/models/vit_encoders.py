@@ -22,10 +22,12 @@ class OneStream(nn.Module):
 
     def __init__(self, patches: int, pixels: int, width: int, depth: int, heads: int) -> None:
         super().__init__()
-        self.side = patches * pixels
-        self.vit = _vision_transformer(RADIO_CHANNELS + BUILDING_CHANNELS, patches, pixels, width, depth, heads)
-        self.radio = CrossBlock(width, heads)
-        self.norm = nn.LayerNorm(width)
+        self.side: int = patches * pixels
+        self.vit: nn.Module = _vision_transformer(
+            RADIO_CHANNELS + BUILDING_CHANNELS, patches, pixels, width, depth, heads
+        )
+        self.radio: CrossBlock = CrossBlock(width, heads)
+        self.norm: nn.LayerNorm = nn.LayerNorm(width)
 
     def forward(
         self, channels: Float[Tensor, "batch channel row column"], radio: Float[Tensor, "batch token width"]
@@ -41,15 +43,15 @@ class TwoStreams(nn.Module):
 
     def __init__(self, patches: int, pixels: int, width: int, depth: int, heads: int) -> None:
         super().__init__()
-        self.side = patches * pixels
-        self.vits = nn.ModuleList(
+        self.side: int = patches * pixels
+        self.vits: nn.ModuleList = nn.ModuleList(
             _vision_transformer(channels, patches, pixels, width, depth, heads)
             for channels in (RADIO_CHANNELS, BUILDING_CHANNELS)
         )
-        self.across = nn.ModuleList(CrossBlock(width, heads) for _ in self.vits)
-        self.join = nn.Linear(2 * width, width)
-        self.radio = CrossBlock(width, heads)
-        self.norm = nn.LayerNorm(width)
+        self.across: nn.ModuleList = nn.ModuleList(CrossBlock(width, heads) for _ in self.vits)
+        self.join: nn.Linear = nn.Linear(2 * width, width)
+        self.radio: CrossBlock = CrossBlock(width, heads)
+        self.norm: nn.LayerNorm = nn.LayerNorm(width)
 
     def forward(
         self, channels: Float[Tensor, "batch channel row column"], radio: Float[Tensor, "batch token width"]
@@ -67,9 +69,9 @@ class CrossBlock(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.attention = Attention(width, heads)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.norms: nn.ModuleList = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.attention: Attention = Attention(width, heads)
+        self.mlp: nn.Sequential = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(
         self, x: Float[Tensor, "batch n width"], context: Float[Tensor, "batch m width"]
@@ -84,7 +86,7 @@ class LinearHead(nn.Module):
     def __init__(self, width: int, heads: int, patches: int) -> None:
         super().__init__()
         self.fuse, self.norm = CrossBlock(width, heads), nn.LayerNorm(width)
-        self.logits = zero_initialised(nn.Linear(width, patches**2))
+        self.logits: nn.Module = zero_initialised(nn.Linear(width, patches**2))
 
     def forward(
         self, tokens: Float[Tensor, "batch patch width"], summary: Float[Tensor, "batch 1 width"]
