@@ -161,10 +161,12 @@ class Sionna:
 
     @property
     def tracing(self) -> TracingConfig:
+        """Rays and interactions."""
         return self.radio_scene.tracing
 
     @property
     def facets(self) -> Facets:
+        """Planes of walls and roofs, of which chains are made."""
         return self.radio_scene.facets
 
     @property
@@ -174,6 +176,7 @@ class Sionna:
 
     @property
     def cell_count(self) -> int:
+        """Cells of all sites together."""
         return self.radio_scene.cell_count
 
     @property

@@ -100,6 +100,7 @@ class Atlas:
 
     @property
     def cells(self) -> int:
+        """Cells of all sites together."""
         return len(self._mast)
 
     @cached_property

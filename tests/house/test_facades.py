@@ -1,7 +1,9 @@
 """The public surface: pinned, lazy, and documented by examples that run."""
 
 import doctest
+import functools
 import importlib
+import inspect
 import subprocess
 import sys
 
@@ -43,6 +45,21 @@ def test_public_objects_have_an_example_that_runs(package, name, tmp_path, monke
     assert thing.__doc__
     assert "Example:" in thing.__doc__, f"{package}.{name} has no example"
     run_examples(f"{package}.{name}", thing.__doc__)
+
+
+@pytest.mark.parametrize(("package", "name"), NAMES)
+def test_public_methods_and_properties_are_documented(package, name):
+    thing = getattr(importlib.import_module(package), name)
+    own = (
+        [cls for cls in inspect.getmro(thing) if cls.__module__.split(".")[0] in PUBLIC]
+        if inspect.isclass(thing)
+        else []
+    )
+    members = {key: member for cls in own for key, member in vars(cls).items() if key[0] != "_"}
+    kinds = (property, functools.cached_property, staticmethod, classmethod)
+    assert [
+        key for key, m in members.items() if (inspect.isfunction(m) or isinstance(m, kinds)) and not m.__doc__
+    ] == []
 
 
 @pytest.mark.parametrize("package", PUBLIC)

@@ -63,6 +63,7 @@ class Tile(Viewable):
     """
 
     folder: Path
+    """where its files are"""
 
     @staticmethod
     def open(folder: str | Path) -> "Tile":
@@ -84,6 +85,7 @@ class Tile(Viewable):
 
     @property
     def name(self) -> str:
+        """The word by which artefacts and reports call it."""
         return self.meta["name"]
 
     @property
@@ -126,6 +128,7 @@ class Tile(Viewable):
         return self.folder / "scene.xml"
 
     def grid(self, pixel: float) -> Grid:
+        """A grid over the tile, with pixels of some metres a side. Raises `UelError` unless they fill it evenly."""
         return Grid(size=self.size, pixel=pixel)
 
     @cached_property

@@ -38,7 +38,9 @@ class TileMaps(ShortRepr):
     """
 
     radio: RadioMap
+    """path gain of every cell"""
     buildings: Float[Tensor, "channel row column"]
+    """heights, footprints and materials, by `uel.models.inputs`"""
     prior: Float[Tensor, "row column"]
     """outdoor fraction of each pixel: the prior of a phone's position, not normalised"""
 
@@ -60,6 +62,7 @@ class TileMaps(ShortRepr):
 
     @cached_property
     def power_dbm(self) -> Float[Tensor, " cell"]:
+        """Power of one resource element of each cell, to which RSRP refers."""
         return reference_power_dbm(self.radio.sites).to(self.prior.device)
 
 

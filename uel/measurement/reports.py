@@ -40,23 +40,29 @@ class Reports(Viewable, BatchRecord):
     """
 
     rsrp_dbm: Float[Tensor, "*n cell"]
+    """dBm, power of one resource element"""
     heard: Bool[Tensor, "*n cell"]
+    """whether the report names the cell"""
     serving: Int[Tensor, "*n"]
     """index of the strongest reported cell (0 when none is heard)"""
     timing_advance: Float[Tensor, "*n"]
     """whole steps of 16·64·Tc/2^µ, of the serving cell"""
     has_timing_advance: Bool[Tensor, "*n"]
+    """mask of `timing_advance`"""
     azimuth_deg: Float[Tensor, "*n"]
     """degrees clockwise from north, of the UE seen from the serving cell"""
     has_azimuth: Bool[Tensor, "*n"]
+    """mask of `azimuth_deg`"""
     received: Bool[Tensor, "*n"] = _NOT_GIVEN
     """True unless given"""
     toa: Float[Tensor, "*n cell"] = _NOT_GIVEN
     """s, time of flight to each reported cell"""
     has_toa: Bool[Tensor, "*n cell"] = _NOT_GIVEN
+    """mask of `toa`"""
     aoa_deg: Float[Tensor, "*n cell"] = _NOT_GIVEN
     """degrees clockwise from north, of the UE seen from each reported cell"""
     has_aoa: Bool[Tensor, "*n cell"] = _NOT_GIVEN
+    """mask of `aoa_deg`"""
 
     def __post_init__(self) -> None:
         defaults = {"received": torch.ones_like(self.has_azimuth)}

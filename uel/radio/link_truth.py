@@ -26,8 +26,10 @@ class LinkTruth(BatchRecord):
     gain_db: Float[Tensor, "*n cell"]
     """path gain in decibels, where `known`"""
     known: Bool[Tensor, "*n cell"]
+    """whether the link has a path"""
     delay: Float[Tensor, "*n cell"]
     """s, first arrival"""
     azimuth_deg: Float[Tensor, "*n cell"]
     """compass azimuth of departure at the cell, of the strongest path"""
     los: Bool[Tensor, "*n cell"]
+    """whether nothing stands between cell and position"""

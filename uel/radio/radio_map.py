@@ -98,7 +98,9 @@ class RadioMap(Viewable):
     """
 
     grid: Grid
+    """pixels"""
     sites: tuple[Site, ...]
+    """transmitters, whose cells are the map's channels in order"""
     gain: Float[Tensor, "cell row column"]
     """path gain, linear, averaged over the pixel"""
     relative_error: Float[Tensor, "cell row column"]
@@ -240,6 +242,7 @@ class RadioMap(Viewable):
 
     @property
     def cell_position(self) -> Float[Tensor, "cell 3"]:
+        """Antennas in metres, (x, y, z)."""
         return cell_positions(self.sites, self.gain.device)
 
     @cached_property

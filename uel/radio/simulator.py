@@ -139,6 +139,7 @@ class FreeSpace(ShortRepr):
     """
 
     sites: tuple[Site, ...]
+    """transmitters"""
     size: float = 512.0
     """m, side of the square in which positions must lie"""
     ue_height: float = 1.5

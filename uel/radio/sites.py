@@ -40,7 +40,9 @@ class Cell:
     power_dbm: float = 46.0
     """power in dBm: of what, `power_kind` says"""
     array: Array = field(default_factory=Array)
+    """antenna"""
     carrier: Carrier = field(default_factory=Carrier)
+    """frequency, bandwidth, technology"""
     cell_id: str | int | None = None
     """global identity (ECI, NCI, ECGI, NCGI) as `uel.radio.cells.identity.normal_cell_id` spells it; kept as a text"""
     pci: int | None = None
@@ -116,6 +118,7 @@ class Site:
     position: tuple[float, float, float]
     """x east, y north, z up in metres from the tile's centre and height datum"""
     cells: tuple[Cell, ...] = (Cell(),)
+    """sectors of the mast, on any carriers"""
 
     def __post_init__(self) -> None:
         require_numbers(self, position=POSITION_RANGE)

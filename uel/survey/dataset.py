@@ -71,7 +71,9 @@ class Survey(Viewable):
     """
 
     folder: Path
+    """where its files are"""
     manifest: Manifest
+    """what it is made of and of which units"""
 
     @staticmethod
     def open(folder: str | Path) -> "Survey":
@@ -80,6 +82,7 @@ class Survey(Viewable):
 
     @property
     def tiles(self) -> tuple[str, ...]:
+        """Names of the tiles."""
         return tuple(self.manifest.tiles)
 
     @property

@@ -41,12 +41,15 @@ class Array:
     """
 
     rows: int = 1
+    """elements one above the other"""
     columns: int = 1
+    """elements side by side"""
     spacing: float = 0.5
     """element spacing in wavelengths"""
     pattern: Pattern = "iso"
     """element pattern: isotropic, short dipole, sector element of TR 38.901, sector of TR 36.814, or measured"""
     polarization: Literal["V", "H", "VH", "cross"] = "V"
+    """of each element: vertical, horizontal, both, or slanted by ±45°"""
     electrical_tilt_deg: float = 0.0
     """electrical downtilt in degrees, beside the one that a measured pattern contains"""
     measured: MeasuredPattern | None = None
