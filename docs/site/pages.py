@@ -37,7 +37,7 @@ def package_page(package: str) -> str:
 
 def command_line_page() -> str:
     """Every verb with its examples, and its options as the fields of its configuration."""
-    from uel.verbs.catalogue import CATALOGUE
+    from uel.verbs.catalogue import VERB_ENTRIES
 
     parts = [
         "# Command line",
@@ -45,7 +45,7 @@ def command_line_page() -> str:
         "field `tracing`; each configuration below names the class of such a field. `uel --install-completion` lets "
         "the shell complete verbs, options and values.",
     ]
-    for verb, entry in CATALOGUE.items():
+    for verb, entry in VERB_ENTRIES.items():
         parts += [f"## uel {verb}", "\n".join(["```sh", *entry.examples, "```"])]
         parts.append(directive(entry.schema.replace(":", "."), heading_level="3"))
     return "\n\n".join(parts)

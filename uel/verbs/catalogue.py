@@ -19,7 +19,7 @@ class VerbEntry:
         return getattr(import_module(module), name)
 
 
-CATALOGUE = {
+VERB_ENTRIES = {
     "demo": VerbEntry(
         "training.commands.config:DemoConfig",
         ("uel demo  # ten minutes on two cores", "uel demo --config demo/quick  # a small one"),

@@ -10,21 +10,21 @@ from pathlib import Path
 from uel.core.files.write_errors import explain_write_errors
 from uel.core.io import replace_file
 from uel.errors import UelError, quoted
-from uel.verbs.catalogue import CATALOGUE
+from uel.verbs.catalogue import VERB_ENTRIES
 
-SHELLS = ("bash", "zsh", "fish")
+SHELL_NAMES = ("bash", "zsh", "fish")
 
 
 def completion_script(shell: str) -> str:
     """The script that completes verbs, options and their values in a shell.
 
-    Raises `UelError` for a shell that is not one of `SHELLS`.
+    Raises `UelError` for a shell that is not one of `SHELL_NAMES`.
     """
-    if shell not in SHELLS:
-        raise UelError("no completion for this shell", got=shell or "none", do=f"name one of: {', '.join(SHELLS)}")
+    if shell not in SHELL_NAMES:
+        raise UelError("no completion for this shell", got=shell or "none", do=f"name one of: {', '.join(SHELL_NAMES)}")
     from tyro.extras import subcommand_cli_from_dict
 
-    schemas = {verb: entry.load_schema() for verb, entry in CATALOGUE.items()}
+    schemas = {verb: entry.load_schema() for verb, entry in VERB_ENTRIES.items()}
     text = io.StringIO()
     with redirect_stdout(text), suppress(SystemExit):
         subcommand_cli_from_dict(schemas, prog="uel", args=("--tyro-write-completion", shell, "-"))

@@ -1,6 +1,6 @@
 """`uel help VERB`: what a verb is for, how to call it, and what its exit code means."""
 
-from uel.verbs.catalogue import CATALOGUE
+from uel.verbs.catalogue import VERB_ENTRIES
 
 EXIT_CODES = {
     0: "success",
@@ -26,7 +26,7 @@ def manual_page(verb: str, summary: str) -> str:
 
     sections = {
         "NAME": [f"uel {verb}: {summary}"],
-        "EXAMPLES": CATALOGUE[verb].examples,
+        "EXAMPLES": VERB_ENTRIES[verb].examples,
         "CONFIG FILES": [f"--config {name}" for name in config_names(verb)],
         "EXIT CODES": [f"{code:<5}{meaning}" for code, meaning in EXIT_CODES.items()],
     }

@@ -10,14 +10,14 @@ import pytest
 from tests.helpers.log_tile import log_tile
 from uel import cli
 from uel.errors import UelError
-from uel.verbs.catalogue import CATALOGUE
-from uel.verbs.completion import SHELLS, completion_script
+from uel.verbs.catalogue import VERB_ENTRIES
+from uel.verbs.completion import SHELL_NAMES, completion_script
 
-COMMANDS = [(verb, command) for verb, entry in CATALOGUE.items() for command in entry.examples]
+COMMANDS = [(verb, command) for verb, entry in VERB_ENTRIES.items() for command in entry.examples]
 
 
 def test_every_verb_is_in_the_catalogue():
-    assert list(CATALOGUE) == list(cli.VERBS)
+    assert list(VERB_ENTRIES) == list(cli.VERBS)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_an_example_is_a_command_that_its_verb_accepts(verb, command, workplace,
         pass
 
     def load(schema, name, args):
-        assert (schema, name) == (CATALOGUE[verb].load_schema(), verb)
+        assert (schema, name) == (VERB_ENTRIES[verb].load_schema(), verb)
         parse(schema, name, args)
         raise Accepted
 
@@ -92,7 +92,7 @@ def test_bash_completes_verbs_options_and_values(typed, offered, bash_script):
     assert done.stdout.split("\n")[:-1] == offered
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", SHELL_NAMES)
 def test_completion_is_written_where_the_shell_looks(shell, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SHELL", f"/bin/{shell}")
