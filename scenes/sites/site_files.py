@@ -92,6 +92,9 @@ class CellList:
             rows = [str(row) for row, other in self.set_aside if other == rule]
             more = ", …" if count > ROW_EXAMPLES else ""
             lines.append(f"{count} rows are set aside, {rule}: row {', '.join(rows[:ROW_EXAMPLES])}{more}")
+        uptilted = sum(cell.tilt_deg < 0 for _, cell in cells)
+        if uptilted and not any(cell.tilt_deg > 0 for _, cell in cells):
+            lines.append(f"all tilts are negative: {uptilted} cells look upwards (downtilts are positive numbers)")
         if self.ignored_columns:
             lines.append(f"columns without a meaning here: {', '.join(self.ignored_columns)}")
         return lines
@@ -182,8 +185,8 @@ class _Reader:
 
     def _fields(self, row: ListRow) -> Fields:
         where = self._where(row.number)
-        known = [(self.columns[name], value) for name, value in row.values.items() if name in self.columns]
-        return {column.own: Field(value, column, where) for column, value in known}
+        known = [Field(value, self.columns[name], where) for name, value in row.values.items() if name in self.columns]
+        return {field.column.own: field for field in known if not field.is_empty}
 
     def _inside(self, places: dict[int, Place | None], fields: dict[int, Fields]) -> dict[int, Place]:
         """The places on the tile. Raises `UelError` for one in metres that is off it, and for few that are far off."""

@@ -57,6 +57,7 @@ REFUSED = [
     ("two powers", X + "power_dbm,eirp\n10,20,9,43,60\n", "row 1 of a.csv: two powers are given"),
     ("PCI of 600 for LTE", X + "earfcn,pci\n10,20,9,1300,600\n", "pci in row 1 of a.csv is no whole[\\s\\S]*503"),
     ("PCI with a dot", X + "pci\n10,20,9,10.5\n", "pci in row 1 of a.csv is no whole number"),
+    ("rounded identity", X + "cell_id\n10,20,9,2.6885E+07\n", r"cell_id in row 1[\s\S]*lost digits"),
     ("EARFCN of no band", X + "earfcn\n10,20,9,5000\n", "row 1 of a.csv: no downlink channel of lte"),
     ("uplink EARFCN", X + "earfcn\n10,20,9,19300\n", "which is an uplink number"),
     ("GSM of two bands", X + "arfcn,rat\n10,20,9,600,GSM\n", "row 1 of a.csv: this ARFCN belongs to two bands"),
@@ -126,6 +127,7 @@ def test_columns_that_are_not_there(tile: Tile, tmp_path: Path, columns: dict[st
 BAD_FILES = [
     ("JSON that ends early", "a.json", '[{"x": 1,', "cannot be read"),
     ("JSON of numbers", "a.json", "[1, 2]", "not a list of objects"),
+    ("GeoJSON without a place", "a.geojson", '{"features": [{"geometry": null}]}', "feature 1 has no geometry"),
     ("KML of a line", "a.kml", "<kml><Placemark><LineString/></Placemark></kml>", "is no point"),
     ("KML with an entity", "a.kml", '<!DOCTYPE x [<!ENTITY a "b">]><kml/>', "document type"),
     ("KML that ends early", "a.kml", "<kml><Placemark>", "cannot be read"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from scenes.sites.cell_lists.quantities import Field, finite_number, quantity
-from uel.errors import UelError
+from uel.errors import UelError, brief
 from uel.radio.antennas.measured_pattern import MeasuredPattern
 from uel.radio.antennas.pattern_files import read_pattern
 from uel.radio.carriers.bands import Technology, band_limits
@@ -269,7 +269,8 @@ def _cell_id(fields: Fields, technology: Technology) -> str | None:
     try:
         own = normal_cell_id(fields["cell_id"].value)
     except UelError as error:
-        raise fields["cell_id"].error("is no cell identity", "give ECI, NCI or ECGI") from error
+        do = "give ECI, NCI or ECGI with all digits"
+        raise fields["cell_id"].error(f"is no cell identity ({brief(error)})", do) from error
     if "node" in fields and own is not None and not is_absent(fields["node"].value):
         if technology == "nr" and own.isdecimal() and int(own) <= MAX_LOCAL_CELL:
             do = "give the NCI: how many of its bits are the gNodeB's differs between networks"

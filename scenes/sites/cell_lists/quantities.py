@@ -8,7 +8,9 @@ from typing import Any
 
 from scenes.sites.cell_lists.column_names import Column
 from uel.errors import UelError
+from uel.radio.cells.identity import is_absent
 
+OMNIDIRECTIONAL = ("omni", "omnidirectional")
 METRES_PER_FOOT = 0.3048  # m
 
 
@@ -24,6 +26,14 @@ class Field:
     def error(self, what: str, do: str) -> UelError:
         """An error that names column, row and file."""
         return UelError(f"{self.column.name} in {self.where} {what}", got=repr(self.value), do=do)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the field of a number says that there is none (N/A), or that a cell has no direction (omni)."""
+        if self.column.own not in LIMITS_BY_COLUMN or self.column.own in ("x", "y"):
+            return False
+        is_omnidirectional = self.column.own == "azimuth_deg" and str(self.value).strip().lower() in OMNIDIRECTIONAL
+        return is_omnidirectional or is_absent(self.value)
 
     def parts(self) -> list["Field"]:
         """The values of a field that holds one for each sector: a list, or a text such as `0;120;240`."""

@@ -101,10 +101,13 @@ def _read_geojson(text: str) -> list[RawRow]:
     features = content["features"]
     if crs := foreign_crs(content):
         raise ValueError(f"coordinates are not degrees of WGS 84: {crs}")
-    for feature in features:
-        if feature["geometry"]["type"] != "Point":
-            raise ValueError(f"the geometry of a site must be a Point, not a {feature['geometry']['type']}")
-        longitude, latitude = feature["geometry"]["coordinates"][:2]
+    for number, feature in enumerate(features, 1):
+        geometry = feature["geometry"]
+        if geometry is None:
+            raise ValueError(f"feature {number} has no geometry: a site has a Point")
+        if geometry["type"] != "Point":
+            raise ValueError(f"the geometry of a site must be a Point, not a {geometry['type']} (feature {number})")
+        longitude, latitude = geometry["coordinates"][:2]
         properties = {key: value for key, value in (feature["properties"] or {}).items() if value is not None}
         rows.append({"longitude": longitude, "latitude": latitude, **properties})
     return rows

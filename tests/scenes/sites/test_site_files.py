@@ -102,6 +102,18 @@ def test_rows_of_one_mast_are_one_site_and_heights_are_two(tile: Tile, tmp_path:
     assert any("1 cells without an azimuth are omnidirectional" in line for line in listed.summary())
 
 
+@pytest.mark.parametrize("nothing", ["N/A", "-", "omni", "Omnidirectional"])
+def test_no_azimuth_can_be_said_in_words(tile: Tile, tmp_path: Path, nothing: str) -> None:
+    (cell,) = cells(read(tile, tmp_path, f"x,y,height,azimuth,tilt\n10,20,25,{nothing},n/a\n"))
+    assert (cell.array.pattern, cell.azimuth_deg, cell.tilt_deg) == ("iso", 0.0, 0.0)
+
+
+def test_a_list_of_uptilts_is_told(tile: Tile, tmp_path: Path) -> None:
+    for tilts, is_told in (("-4;-6;-2", True), ("-4;6;2", False)):
+        listed = read(tile, tmp_path, f"x,y,height,azimuth,tilt\n10,20,25,0;120;240,{tilts}\n")
+        assert any("3 cells look upwards" in line for line in listed.summary()) is is_told
+
+
 @pytest.mark.parametrize(
     ("columns", "values", "kind", "dbm"),
     [

@@ -17,6 +17,7 @@ ABSENT_NUMBERS = frozenset({-1, 2**31 - 1, 2**32 - 1, 2**63 - 1})
 ABSENT_CELL_IDS = ABSENT_NUMBERS | {0, 2**28 - 1, 2**36 - 1}
 ABSENT_WORDS = frozenset({"", "-", "--", "?", "nan", "none", "null", "na", "n/a", "unknown", "unavailable"})
 MAX_LOCAL_CELL = 255  # of an eNodeB: its identity and that of the cell make the ECI (TS 36.300, clause 8.2)
+_ROUNDED_NUMBER = re.compile(r"\d[.,]\d+[eE]\+?\d+")
 _SEPARATORS = re.compile(r"[\s:/_.|-]+")
 
 
@@ -34,7 +35,8 @@ def normal_cell_id(value: Any) -> str | None:
     without leading zeros in the last one: `262 01 0012345`, `262-01-12345` and `262/01/12345` are one identity.
 
     Raises:
-        UelError: for a value that is no whole number and no text, and for a negative number.
+        UelError: for a value that is no whole number and no text, for a negative number, and for one that a spreadsheet
+            has rounded (2.6885E+07).
 
     Example:
         >>> from uel.radio.cells.identity import normal_cell_id
@@ -54,6 +56,9 @@ def normal_cell_id(value: Any) -> str | None:
         return str(number)
     if not isinstance(value, str):
         raise UelError("a cell identity is neither a whole number nor a text", got=repr(value), do="give one of them")
+    if _ROUNDED_NUMBER.fullmatch(value.strip()):
+        do = "export the column of identities as text, with all digits"
+        raise UelError("a cell identity has lost digits: a spreadsheet has rounded it", got=repr(value), do=do)
     parts = [part for part in _SEPARATORS.split(value.strip()) if part]
     last = _whole_number(parts[-1]) if parts else None
     if last is not None and last in ABSENT_CELL_IDS - {0}:
