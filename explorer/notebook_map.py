@@ -13,8 +13,8 @@ from torch import Tensor
 
 from explorer.analysis.single_fix import TimedFix
 from explorer.map_view import ground_image, marks, tile_gltf
-from explorer.map_view.deck_gl import Camera, Deck, MapScene, build_deck
-from explorer.map_view.ground_image import Image, Legend
+from explorer.map_view.deck_gl import Camera, Deck, MapScene, build_deck, view_state
+from explorer.map_view.ground_image import Ground, Image, Legend
 from explorer.map_view.tile_meshes import read_buildings
 from explorer.style import Theme, theme_of
 from uel.core.io import replace_file
@@ -57,7 +57,7 @@ class NotebookMap:
             height=self.height,
             legend="".join(legend.html for legend in self.legends),
             deck=self.deck.to_json().replace("</", "<\\/"),
-            tooltip=json.dumps({"text": "{text}"}),
+            tooltip=json.dumps({"text": "{title}\n{more}"}),
         )
 
     def save(self, file: str | Path) -> Path:
@@ -113,27 +113,28 @@ def explore(
         <NotebookMap: etoile; in a notebook it is shown, save(FILE) writes a page>
     """
     colours = theme_of(theme)
-    picture, legends = ground_image.basemap(tile, colours), list[Legend]()
+    ground, legends = Ground(ground_image.basemap(tile, colours)), list[Legend]()
     if radio is not None:
         require_map_of_tile(radio.made_on, radio.grid, tile)
-        picture, legend = ground_image.paint_radio_layer(picture, radio, {}, channel, cell)
-        legends.append(legend)
+        layer, legend = ground_image.radio_overlay(radio, {}, channel, cell)
+        ground, legends = Ground(ground.base, layer), [legend]
     sites = radio.sites if radio is not None else tile.sites if tile.has_sites else ()
     drawn = marks.site_marks(sites, tile, cell)
     if position is not None:
         drawn = marks.MapMarks(dots=[marks.phone_dots(tile, position.detach().cpu().numpy())[0]]) + drawn
     if fix is not None:
-        drawn = drawn + _fix_marks(tile, fix[number : number + 1], truth)
-    at = fix.position[number].tolist() if fix is not None else None
-    deck = build_deck(tile, _scene(tile, picture, colours), drawn, colours, camera, at)
+        drawn = drawn + _fix_marks(tile, colours, fix[number : number + 1], truth)
+    frame = [fix.position[number].tolist()] if fix is not None else []
+    view = view_state(tile, camera, frame, has_panel=False)
+    deck = build_deck(_scene(tile, ground.picture, colours), drawn, colours, view)
     return NotebookMap(tile.name, deck, legends, colours, height)
 
 
-def _fix_marks(tile: Tile, fix: Fix, truth: Sequence[float] | None) -> marks.MapMarks:
+def _fix_marks(tile: Tile, theme: Theme, fix: Fix, truth: Sequence[float] | None) -> marks.MapMarks:
     """Regions, candidates, position and truth of one fix."""
     shown = TimedFix(fix, 0.0, tile.grid(tile.size / FIX_PIXELS))
     regions = [marks.region_lines(tile, hpd_outlines(shown.heatmap, shown.grid, level), level) for level in HPD_LEVELS]
-    return marks.MapMarks(lines=regions) + marks.fix_marks(tile, truth, shown.position, None, shown.candidates)
+    return marks.MapMarks(lines=regions) + marks.fix_marks(tile, theme, truth, shown.position, None, shown.candidates)
 
 
 def _scene(tile: Tile, picture: Image, theme: Theme) -> MapScene:

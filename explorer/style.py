@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 
 from uel.deprecated_names import current_code
+from uel.plots.radio_layers import RADIO_LAYERS
 from uel.results.methods import LOCALIZATION_METHODS, Method
 
 RGB = tuple[int, int, int]
@@ -16,7 +17,32 @@ RGB = tuple[int, int, int]
 VERMILION, BLUE, GREEN, ORANGE = (213, 94, 0), (0, 114, 178), (0, 158, 115), (230, 159, 0)
 SKY, PURPLE, YELLOW, GREY = (86, 180, 233), (204, 121, 167), (240, 228, 66), (153, 153, 153)
 CATEGORY_COLOURS: tuple[RGB, ...] = (ORANGE, SKY, GREEN, VERMILION, BLUE, PURPLE, YELLOW, GREY)
-TRUTH_COLOUR, LOCATOR_COLOUR, LIMIT_COLOUR, REFINED_COLOUR = YELLOW, VERMILION, SKY, PURPLE
+# One hue, one meaning on maps: phones where they really were, what the locator says, what was picked. What grid Bayes
+# says has the colour of the page's text, as the limit has in charts.
+PHONE_COLOUR, LOCATOR_COLOUR, PICKED_COLOUR, LIMIT_COLOUR = BLUE, VERMILION, YELLOW, SKY
+# Cells have hues that nothing else has on maps, after Tol's muted scheme; they repeat, and cells have numbers.
+CELL_COLOURS: tuple[RGB, ...] = (
+    (68, 170, 153), (170, 68, 153), (153, 153, 51), (136, 122, 220), (221, 119, 136), (150, 100, 60), (140, 200, 70),
+    (221, 204, 119),
+)  # fmt: skip
+MATERIAL_COLOURS: dict[str, RGB] = {
+    "concrete": (168, 168, 162), "brick": (170, 98, 78), "glass": (150, 196, 214), "metal": (112, 124, 140),
+    "wood": (158, 120, 76), "marble": (228, 222, 210), "plasterboard": (214, 202, 176), "chipboard": (190, 160, 110),
+    "floorboard": (132, 96, 62), "ceiling_board": (236, 232, 222),
+}  # fmt: skip
+"""near those of the materials themselves; others are grey"""
+# No two quantities share a colour map.
+QUANTITY_SCALES = {name: layer.scale for name, layer in RADIO_LAYERS.items()} | {
+    "height": "bone",
+    "evidence": "cividis",
+    "residual": "RdBu",
+    "position error": "plasma",
+}
+
+
+def cell_colour(cell: int) -> RGB:
+    """The colour of a cell on maps and in charts."""
+    return CELL_COLOURS[cell % len(CELL_COLOURS)]
 
 
 def hex_colour(colour: RGB) -> str:
@@ -110,6 +136,12 @@ class Theme:
     """brightness of buildings in plan"""
     grid: str
     """faint lines"""
+
+    @property
+    def ink_rgb(self) -> RGB:
+        """The colour of text and axes."""
+        red, green, blue = (int(self.ink[k : k + 2], 16) for k in (1, 3, 5))
+        return red, green, blue
 
 
 LIGHT_THEME = Theme(

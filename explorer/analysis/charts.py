@@ -16,6 +16,7 @@ from explorer.style import (
     RUN_METHOD_STYLES,
     SKY,
     Theme,
+    cell_colour,
     css_colour,
     method_style,
     run_method_label,
@@ -103,7 +104,7 @@ def timeline_chart(
     )
     for cell in np.flatnonzero(heard.any(0)):
         values_or_gaps = np.where(heard[:, cell], level_dbm[:, cell], None)  # type: ignore[call-overload]
-        style = {"color": css_colour(CATEGORY_COLOURS[cell % len(CATEGORY_COLOURS)])}
+        style = {"color": css_colour(cell_colour(int(cell)))}
         plot.add_scatter(x=time, y=values_or_gaps, mode="lines+markers", name=f"cell {cell}", line=style, row=1, col=1)
     for row, (name, values) in enumerate(others.items(), start=2):
         values_or_gaps = [None if np.isnan(v) else float(v) for v in values]
@@ -147,7 +148,7 @@ def delay_profile(delay_ns: np.ndarray, gain_db: np.ndarray, cell: np.ndarray, t
     for number in np.unique(cell):
         selected = cell == number
         x, y = delay_ns[selected].round(2), gain_db[selected].round(2)
-        style = css_colour(CATEGORY_COLOURS[int(number) % len(CATEGORY_COLOURS)])
+        style = css_colour(cell_colour(int(number)))
         stems = [v for a, b in zip(x, y, strict=True) for v in ((a, floor), (a, b), (None, None))]
         plot.add_scatter(
             x=[v[0] for v in stems], y=[v[1] for v in stems], mode="lines", line={"color": style, "width": 1.2},

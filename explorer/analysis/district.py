@@ -72,6 +72,11 @@ class DistrictView:
         phones = self.judged.select(torch.arange(min(JUDGED_PHONES, len(self.judged))))
         return position_error(self.locator(LevelReports.of(phones)).position, phones.position)
 
+    @property
+    def largest_usual_error(self) -> float:
+        """The 95th percentile of `errors` in metres, at least 1: the end of a scale of colours."""
+        return max(float(self.errors.quantile(0.95)), 1.0)
+
     def estimate(self, phone: int) -> SquareEstimate:
         """The posterior of one judged phone."""
         return self.locator(LevelReports.of(self.judged.select(torch.tensor([phone]))))

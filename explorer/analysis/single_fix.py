@@ -1,5 +1,6 @@
 """One report explained: the locator's fix before and after refinement, grid Bayes' posterior, evidence by feature."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from uel.core.grid import Grid
 from uel.estimation.config import RayRescoringConfig, RefinementConfig
-from uel.estimation.credible_regions import pixel_probability
+from uel.estimation.credible_regions import hpd_threshold, pixel_probability
 from uel.estimation.estimates import GridEstimate
 from uel.estimation.fix import Fix
 from uel.estimation.grid_posterior import log_posterior
@@ -28,6 +29,7 @@ from uel.radio.simulator import Simulator
 
 RefinementMode = Literal["none", "map", "rt"]
 ALWAYS_REFINE = RefinementConfig(entropy=0.0)  # refine at any entropy, because the visitor asked for it
+WIDE_REGION = 0.9  # probability of the region that a refined fix is expected in
 EVIDENCE_LABELS = ("levels (RSRP)", "range (timing advance, ToA)", "azimuth")
 
 
@@ -70,8 +72,8 @@ class ExplainedFix:
     """the locator's"""
     refined: TimedFix | None
     """refined, if asked for"""
-    evidence: Mapping[str, Float[np.ndarray, "row column"]]
-    """log-likelihood of every pixel in nats, by feature"""
+    evidence: Mapping[str, Float[np.ndarray, "row column"] | None]
+    """log-likelihood of every pixel in nats, by feature; None for a feature that the report lacks"""
     posterior: Float[Tensor, "row column"]
     """of grid Bayes, which uses no network"""
     limit: list[float]
@@ -80,6 +82,22 @@ class ExplainedFix:
     @property
     def final(self) -> TimedFix:
         return self.refined or self.initial
+
+    @property
+    def moved(self) -> float:
+        """Distance in m that refinement moved the fix."""
+        return math.dist(self.initial.position, self.final.position)
+
+    @property
+    def is_outside(self) -> bool:
+        """Refinement moved the fix out of the locator's own 90 % region: from inside, or by more than its uncertainty
+        (the median of several modes may lie outside by itself)."""
+        before, after = (self._is_likely(fix.position) for fix in (self.initial, self.final))
+        return not after and (before or self.moved > self.initial.std)
+
+    def _is_likely(self, position: list[float]) -> bool:
+        pixels, (row, column) = self.initial.heatmap, self.initial.grid.pixel_of(torch.tensor(position))
+        return bool(pixels[row, column] >= hpd_threshold(pixels, WIDE_REGION))
 
 
 def explain_report(
@@ -102,8 +120,16 @@ def explain_report(
         evidence = model.log_likelihood(report, maps.radio, maps.power_dbm)[0]
         posterior = log_posterior(evidence[None], maps.prior.log()).exp()
     limit = GridEstimate(maps.radio.grid, posterior).position[0].tolist()
-    by_feature = {name: part.numpy() for name, part in zip(EVIDENCE_LABELS, evidence, strict=True)}
+    parts = zip(EVIDENCE_LABELS, evidence, _reported(report), strict=True)
+    by_feature = {name: part.numpy() if reported else None for name, part, reported in parts}
     return ExplainedFix(initial, refined, by_feature, posterior[0], limit)
+
+
+def _reported(report: Reports) -> tuple[bool, bool, bool]:
+    """Whether a report holds levels, a range and an angle."""
+    has_range = bool(report.has_timing_advance.any() or report.has_toa.any())
+    has_angle = bool(report.has_azimuth.any() or report.has_aoa.any())
+    return bool(report.heard.any()), has_range, has_angle
 
 
 def refine_timed(

@@ -16,13 +16,14 @@ import torch
 from streamlit import config
 from streamlit.runtime import get_instance
 
-from explorer.analysis import artefact_index, phone_trial, single_fix
+from explorer.analysis import artefact_index, measured_layers, phone_trial, report_sources, single_fix
 from explorer.analysis.artefact_index import ArtefactIndex, TileArtefacts
 from explorer.analysis.district import DistrictView
 from explorer.analysis.phone_trial import DrawnPhones, PhoneTrial
+from explorer.analysis.report_sources import ReportSource
 from explorer.app.serve import PATH_VARIABLE
-from explorer.map_view import ground_image, tile_gltf, tile_meshes
-from explorer.style import theme_of
+from explorer.map_view.ground_image import Legend
+from explorer.map_view.marks import AreaMarks
 from uel.core.io import data_folder
 from uel.errors import quoted
 from uel.estimation.ray_rescoring import RayRescoringConfig
@@ -35,6 +36,7 @@ from uel.measurement.report_io import ReportSequence
 from uel.measurement.reports import Reports
 from uel.models.locator import Locator
 from uel.radio import radio_map_io
+from uel.radio.radio_map import RadioMap
 from uel.radio.tracing_config import ACCURATE_TRACING, TracingConfig
 from uel.survey.dataset import Survey, TileSurvey
 
@@ -92,10 +94,31 @@ def deployment(artefacts: TileArtefacts) -> Deployment:
     return _deployment(artefacts.folder, artefacts.maps[0])
 
 
+def radio_map(folder: Path, radio: Path) -> RadioMap:
+    """The radio map of a tile. Raises `UelError` as `Deployment.open` does."""
+    return _deployment(folder, radio).maps.radio
+
+
 @cached(max_entries=2, spinner="Kriging the district's levels …")
 def district(folder: Path) -> DistrictView:
     """The measured network of a tile, kriged from its labelled squares. Raises `UelError` for a tile without one."""
     return DistrictView.of(tile(folder))
+
+
+@cached(max_entries=8, spinner="Reading the measurements …")
+def measured_layer(
+    folder: Path, radio: Path | None, name: str, cell: int | None, limits: tuple[float, float] | None
+) -> tuple[AreaMarks, Legend]:
+    """A layer of a measured network's tile, see `measured_layers`; `limits` of the colours of levels in dBm.
+
+    Raises `UelError` for a tile of another kind.
+    """
+    if name == "errors":
+        return measured_layers.error_layer(tile(folder), district(folder))
+    if name == "residual":
+        assert radio is not None
+        return measured_layers.residual_layer(tile(folder), radio_map(folder, radio), cell)
+    return measured_layers.level_layer(tile(folder), cell, limits)
 
 
 @cached(max_entries=8)
@@ -116,43 +139,32 @@ def survey(folder: Path, name: str) -> TileSurvey:
     return Survey.open(folder)[name]
 
 
-# ---- maps ----------------------------------------------------------------------------------------------
-
-
 @cached(max_entries=16)
-def buildings(
-    folder: Path, colouring: tile_gltf.BuildingColouring, theme: str
-) -> tuple[bytes, ground_image.Legend | None]:
-    """A tile's buildings as glTF, and their legend."""
-    opened = tile(folder)
-    return tile_gltf.buildings_glb(opened, tile_meshes.read_buildings(opened), colouring, theme_of(theme))
+def walk(folder: Path, radio: Path, run: Path, number: int) -> ReportSource:
+    """The walk of a number on a tile, as the run's locator assumes that phones report."""
+    return report_sources.walk_source(_deployment(folder, radio), locator(run).measurement, number)
 
 
-@cached(max_entries=16)
-def basemap(folder: Path, theme: str) -> ground_image.Image:
-    """A picture of a tile's ground."""
-    return ground_image.basemap(tile(folder), theme_of(theme))
+@cached(max_entries=2, spinner="Reading the log …")
+def uploaded_log(folder: Path, radio: Path, run: Path, name: str, content: bytes) -> ReportSource:
+    """Reports of an uploaded log. Raises `UelError` with the fault of the file."""
+    return report_sources.file_source(_deployment(folder, radio), locator(run).measurement, name, content)
 
 
-@cached(max_entries=8)
-def outdoor_squares(folder: Path, side: float) -> np.ndarray:
-    """Centres (n, 2) in m of the outdoor squares of side `side` in m on a tile."""
-    opened = tile(folder)
-    centres = opened.grid(side).centres().reshape(-1, 2)
-    return centres[opened.is_outdoor(centres)].numpy()
+# ---- files for the browser ----------------------------------------------------------------------------
 
 
-def media_url(content: bytes, name: str) -> str:
-    """The address of a glTF file for the browser, below the path of a proxy."""
+def media_url(content: bytes, media_type: str, name: str) -> str:
+    """The address of a file for the browser, below the path of a proxy."""
     base = config.get_option("server.baseUrlPath").strip("/")
-    address = get_instance().media_file_mgr.add(content, "model/gltf-binary", name)
+    address = get_instance().media_file_mgr.add(content, media_type, name)
     return f"{'/' + base if base else ''}{address}"
 
 
 # ---- rays ----------------------------------------------------------------------------------------------
 
 
-@cached(max_entries=2, spinner="Starting the ray tracer …")
+@cached(max_entries=1, spinner="Starting the ray tracer …")
 def _simulator(folder: Path, radio: Path, _position: torch.Tensor) -> Any:
     """A ray tracer that has traced one position, so that no later time includes the compilation of kernels.
 
@@ -177,7 +189,7 @@ def trace_rays(folder: Path, radio: Path, x: float, y: float) -> tuple[Any, floa
     return simulator.trace_polylines(position), time.perf_counter() - start
 
 
-@cached(max_entries=2, spinner="Starting the ray tracer …")
+@cached(max_entries=1, spinner="Starting the ray tracer …")
 def _rescoring_simulator(folder: Path, radio: Path) -> Any:
     """The simulator that made a radio map, set up as by `uel locate --refine rt`, for all hypotheses of a report at
     once. Raises `UelError` for a radio map of another tile."""
@@ -198,6 +210,26 @@ def _patch_sorted_map(folder: Path, radio: Path, patches: int) -> PatchSortedMap
 
 @cached(max_entries=64)
 def _explain_report(
+    run: Path,
+    folder: Path,
+    radio: Path,
+    report: Reports,
+    model: ObservationModel,
+    refine: single_fix.RefinementMode,
+) -> single_fix.ExplainedFix:
+    _warm_up(run, folder, radio, refine, report, model)
+    return _explained(run, folder, radio, report, model, refine)
+
+
+@cached(max_entries=8)
+def _warm_up(
+    run: Path, folder: Path, radio: Path, refine: single_fix.RefinementMode, _report: Reports, _model: ObservationModel
+) -> None:
+    """Locate one report, so that the times of others include no first use of a network or a kernel."""
+    _explained(run, folder, radio, _report, _model, refine)
+
+
+def _explained(
     run: Path,
     folder: Path,
     radio: Path,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from explorer.app.config import ExploreConfig
 from explorer.app.content_policy import install_content_policy
+from explorer.app.preloads import install_preloads
 from uel.extras import explained_imports
 
 PATH_VARIABLE = "UEL_EXPLORE"  # environment variable: the folder to open with
@@ -39,4 +40,5 @@ def serve(config: ExploreConfig) -> None:
     # Where other machines may connect, Streamlit would ask a service on the Internet for this machine's address.
     net_util.get_external_ip = lambda: None
     install_content_policy()
+    install_preloads()
     cli.main(streamlit_arguments(config), prog_name="uel explore", standalone_mode=False)

@@ -5,26 +5,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from explorer.analysis.artefact_index import MAKE_COMMANDS, ArtefactIndex, TileArtefacts
-from explorer.app import cache, webgl
-from explorer.app.elements import exports
+from explorer.app import cache
+from explorer.app.elements import controls, exports
 from explorer.app.elements.terms import with_meaning
 from explorer.app.plain_text import code_block, plain
-from explorer.map_view import deck_gl, plan_2d, tile_gltf
-from explorer.map_view.ground_image import Image, Legend
-from explorer.map_view.marks import MapMarks
-from explorer.map_view.tile_gltf import BuildingColouring
+from explorer.map_view.ground_image import Legend
 from explorer.style import Theme, theme_of
-from uel.deprecated_names import current_code
 from uel.errors import UelError
-from uel.geo.tile import Tile
 
-MAP_HEIGHT = 560
 SHORT_TEXT_LENGTH = 10  # letters of a text in a table that is not broken
 
 
@@ -53,30 +46,7 @@ def page_context() -> PageContext:
 def _chosen(label: str, key: str, names: list[str], first: str, form: Callable[[str], str] = str) -> str | None:
     if not names:
         return None
-    return select_option(label, key, sorted(names, key=lambda name: name != first), form)
-
-
-def select_option(
-    label: str,
-    key: str,
-    names: Sequence[str],
-    form: Callable[[str], str] = str,
-    **more: Any,
-) -> str:
-    """Ask for one of `names` in the sidebar; the address keeps the name (Streamlit's own binding keeps the label).
-
-    Links with codes of older versions are understood. `more` goes to Streamlit's element.
-    """
-    asked = st.query_params.get(key)
-    asked = current_code(key, asked)
-    wanted = st.session_state.get(key, asked)
-    st.session_state[key] = wanted if wanted in names else names[0]
-    chosen = st.selectbox(label, list(names), key=key, format_func=form, **more)
-    if chosen == names[0]:
-        st.query_params.pop(key, None)
-    elif chosen != asked:
-        st.query_params[key] = chosen
-    return chosen
+    return controls.select_option(label, key, sorted(names, key=lambda name: name != first), form)
 
 
 @contextmanager
@@ -174,96 +144,3 @@ def show_legends(*shown: Legend | None) -> None:
 def show_chart(figure: Any, key: str) -> None:
     """Show a chart as wide as the page; it can be saved as `key`.png."""
     st.plotly_chart(figure, key=key, width="stretch", config=exports.chart_config(key))
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapOptions:
-    """Options of maps that the visitor chose."""
-
-    flat: bool
-    opacity: float
-    """of buildings"""
-    camera: deck_gl.Camera
-    colouring: BuildingColouring
-
-
-def map_options(opacity: float = 1.0) -> MapOptions:
-    """Ask for options of maps in the sidebar; `opacity` of buildings is the page's default."""
-    kinds = list(get_args(BuildingColouring))
-    with st.sidebar:
-        plan = webgl.is_missing()
-        shown = st.segmented_control(
-            "View", ["3-D", "2-D"], default="3-D", key="view", bind="query-params", help="The 2-D view needs no WebGL.",
-            disabled=plan,
-        )  # fmt: skip
-        if plan:
-            st.caption("This browser has no WebGL 2: maps are shown in 2-D.")
-        flat = plan or shown == "2-D"  # where there is no camera, and buildings are grey
-        camera = select_option("Camera", "camera", list(deck_gl.CAMERA_VIEWS), disabled=flat)
-        tint = select_option(
-            "Buildings", "buildings", kinds, lambda kind: kind if kind == "plain" else f"by {kind}", disabled=flat
-        )
-        percent = st.slider(
-            "Building opacity in %", 10, 100, round(100 * opacity), 10, key="opacity", bind="query-params",
-            disabled=flat,
-        )  # fmt: skip
-    return MapOptions(flat=flat, opacity=percent / 100, camera=camera, colouring=tint)  # type: ignore[arg-type]
-
-
-def show_map(
-    context: PageContext,
-    tile: Tile,
-    ground: Image,
-    marks: MapMarks,
-    options: MapOptions,
-    *,
-    key: str,
-    at: Sequence[float] | None = None,
-    click: tuple[np.ndarray, float] | None = None,
-    pick: Callable[[list[float], str], None] | None = None,
-) -> Legend | None:
-    """Show a map; returns the legend of its buildings.
-
-    `click` holds centres (n, 2) in m of squares that can be picked, and their side in m; `pick` is called with the
-    position and the text of what was picked.
-    """
-    assert context.tile is not None
-    if options.flat:
-        chart = plan_2d.plan_figure(tile, ground, marks, context.theme)
-        st.plotly_chart(
-            chart, key=f"{key}-flat", width="stretch", config=exports.chart_config(key) | {"scrollZoom": True},
-            on_select=(lambda: _picked_flat(f"{key}-flat", pick)) if pick else "ignore", selection_mode="points",
-        )  # fmt: skip
-        return None
-    turn = f"-{st.session_state.get('turn', 0)}"
-    buildings, legend = cache.buildings(context.tile.folder, options.colouring, context.theme.name)
-    ground_mesh = tile_gltf.ground_glb(tile, ground)
-    meshes = {"ground": ground_mesh, "buildings": buildings, "pole": tile_gltf.pole_glb()}
-    stage = deck_gl.MapScene(
-        **{n: cache.media_url(m, f"{key}-{n}") for n, m in meshes.items()}, opacity=options.opacity
-    )
-    deck = deck_gl.build_deck(tile, stage, marks, context.theme, options.camera, at, turn)
-    if click is not None:
-        deck.layers.insert(1, deck_gl.clickable_squares(tile, *click, turn))
-    st.pydeck_chart(
-        deck, key=key, height=MAP_HEIGHT, on_select=(lambda: _picked(key, pick)) if pick else "ignore",
-        alt=f"Three-dimensional map of {context.tile.label}",
-    )  # fmt: skip
-    exports.map_picture_button(key, f"{key}-{context.tile.name}")
-    return legend
-
-
-def _picked(key: str, pick: Callable[[list[float], str], None] | None) -> None:
-    """Call `pick` with what was picked, and renew the layers: nothing stays selected or dimmed."""
-    picked = st.session_state[key].selection["objects"]
-    st.session_state["turn"] = st.session_state.get("turn", 0) + 1
-    for rows in picked.values():
-        for row in rows:
-            if pick is not None and "p" in row:
-                pick([float(v) for v in row["p"][:2]], str(row.get("text", "")))
-
-
-def _picked_flat(key: str, pick: Callable[[list[float], str], None] | None) -> None:
-    for point in st.session_state[key].selection["points"][:1]:
-        if pick is not None and point.get("customdata"):
-            pick([float(point["x"]), float(point["y"])], str(point["customdata"][1]))

@@ -20,9 +20,10 @@ def glb_bytes(
     vertex: Float[np.ndarray, "vertex 3"],
     uv: Float[np.ndarray, "vertex 2"],
     face: np.ndarray,
-    image: UInt8[np.ndarray, "row column rgb"],
+    image: UInt8[np.ndarray, "row column channel"],
 ) -> bytes:
-    """Triangles in metres; `uv` runs from the texture's first row and column (0) to its last (1)."""
+    """Triangles in metres; `uv` runs from the texture's first row and column (0) to its last (1). A texture of four
+    channels is blended with what lies behind it."""
     png = encode_png(image)
     blocks = [vertex.astype("<f4").tobytes(), uv.astype("<f4").tobytes(), face.astype("<u4").tobytes(), png]
     padded = [block + b"\0" * (-len(block) % 4) for block in blocks]
@@ -38,7 +39,7 @@ def glb_bytes(
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0}],
         "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "indices": 2, "material": 0}]}],
-        "materials": [_material()],
+        "materials": [_material(is_blended=image.shape[2] == 4)],
         "textures": [{"source": 0, "sampler": 0}],
         "samplers": [
             {"magFilter": NEAREST_FILTER, "minFilter": NEAREST_FILTER, "wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}
@@ -62,9 +63,10 @@ def glb_bytes(
     return _packed(json.dumps(head, separators=(",", ":")).encode(), b"".join(padded))
 
 
-def _material() -> dict[str, object]:
+def _material(is_blended: bool) -> dict[str, object]:
     colour = {"baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": 1.0}
-    return {"pbrMetallicRoughness": colour, "doubleSided": True, "extensions": {"KHR_materials_unlit": {}}}
+    material = {"pbrMetallicRoughness": colour, "doubleSided": True, "extensions": {"KHR_materials_unlit": {}}}
+    return material | {"alphaMode": "BLEND"} if is_blended else material
 
 
 def _packed(head: bytes, body: bytes) -> bytes:

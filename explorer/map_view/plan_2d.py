@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import UInt8
 
-from explorer.map_view.marks import AreaMarks, LineMarks, MapMarks, PointMarks
+from explorer.map_view.marks import AreaMarks, LabelMarks, LineMarks, MapMarks, PointMarks
 from explorer.map_view.png import encode_png
 from explorer.style import Theme, css_colour
 from uel.geo.tile import Tile
@@ -24,6 +24,8 @@ def plan_figure(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], marks: Ma
         _add_lines(plan, lines)
     for dots in marks.dots:
         _add_dots(plan, dots, theme)
+    for labels in marks.labels:
+        _add_labels(plan, labels)
     axis = {"range": [-half, half], "showgrid": False, "zeroline": False, "constrain": "domain"}
     plan.update_layout(
         xaxis={**axis, "title": "east in m"},
@@ -54,11 +56,18 @@ def _add_dots(plan: go.Figure, dots: PointMarks, theme: Theme) -> None:
     x, y = (dots.position[:, axis].round(2) for axis in (0, 1))
     symbol = "circle-open" if dots.ring else "circle"
     edge = {"width": 2 if dots.ring else 1, "color": css_colour(dots.colour) if dots.ring else theme.ink}
-    marker = {"size": 2 * dots.radius, "color": css_colour(dots.colour), "symbol": symbol, "line": edge}
+    marker = {"size": 2 * np.asarray(dots.radius), "color": css_colour(dots.colour), "symbol": symbol, "line": edge}
     plan.add_scatter(
         x=x, y=y, mode="markers", marker=marker, name=dots.label, text=[_with_breaks(t) for t in dots.texts],
         hoverinfo="text", customdata=[[dots.name, text] for text in dots.texts],
     )  # fmt: skip
+
+
+def _add_labels(plan: go.Figure, labels: LabelMarks) -> None:
+    for (x, y, _), text, colour in zip(labels.position.round(2), labels.texts, labels.colours, strict=True):
+        plan.add_annotation(
+            x=x, y=y, text=text, showarrow=False, font={"size": 11, "color": "#141414"}, bgcolor=css_colour(colour, 0.9)
+        )
 
 
 def _add_lines(plan: go.Figure, lines: LineMarks) -> None:

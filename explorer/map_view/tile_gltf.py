@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from explorer.map_view.gltf import glb_bytes
 from explorer.map_view.ground_image import Legend
 from explorer.map_view.tile_meshes import TileMesh
-from explorer.style import CATEGORY_COLOURS, GREY, Theme, apply_colour_map
+from explorer.style import GREY, MATERIAL_COLOURS, QUANTITY_SCALES, Theme, apply_colour_map
 from uel.geo.tile import Tile
 
 BuildingColouring = Literal["plain", "height", "material"]
@@ -45,12 +45,9 @@ def _coloured(
 ) -> tuple[Float[np.ndarray, "colour 3"], Int[np.ndarray, " face"], Legend | None]:
     """Colours, the index of each face's colour, and the legend."""
     if colouring == "material":
-        base = np.array(
-            [CATEGORY_COLOURS[n % len(CATEGORY_COLOURS)] for n in range(max(len(mesh.names), 1))], dtype=np.float64
-        )
-        names = {
-            name.removeprefix("mat-").removeprefix("itu_"): CATEGORY_COLOURS[n % 8] for n, name in enumerate(mesh.names)
-        }
+        short = [name.removeprefix("mat-").removeprefix("itu_") for name in mesh.names]
+        names = {name: MATERIAL_COLOURS.get(name, GREY) for name in short}
+        base = np.array([MATERIAL_COLOURS.get(name, GREY) for name in short] or [GREY], dtype=np.float64)
         return base, mesh.material, Legend(title="materials", names=names)
     height = _above_ground(tile, mesh)
     if colouring == "plain":
@@ -58,8 +55,9 @@ def _coloured(
         low_high = np.linspace(0.5 * (dark + bright), bright, HEIGHT_STEPS)[:, None] * np.ones(3)
         return low_high, _step(height, 0.0, 40.0), None
     top = _top(tile)
-    base = apply_colour_map(np.linspace(0, 1, HEIGHT_STEPS), "viridis", 0.0, 1.0).astype(np.float64)
-    return base, _step(height, 0.0, top), Legend(title="height", unit="m", scale="viridis", high=top)
+    scale = QUANTITY_SCALES["height"]
+    base = apply_colour_map(np.linspace(0, 1, HEIGHT_STEPS), scale, 0.0, 1.0).astype(np.float64)
+    return base, _step(height, 0.0, top), Legend(title="height", unit="m", scale=scale, high=top)
 
 
 def _top(tile: Tile) -> float:
@@ -107,8 +105,8 @@ def pole_glb() -> bytes:
     return glb_bytes(vertex, np.full((8, 2), 0.5), face, np.array([[GREY]], dtype=np.uint8))
 
 
-def ground_glb(tile: Tile, picture: UInt8[np.ndarray, "row column 3"]) -> bytes:
-    """The terrain as glTF with a picture on it; row 0 of the picture is south."""
+def ground_glb(tile: Tile, picture: UInt8[np.ndarray, "row column channel"]) -> bytes:
+    """The terrain as glTF with a picture on it, opaque or with alpha; row 0 of the picture is south."""
     ground = tile.rasters["ground"].numpy()
     flat = float(np.ptp(ground)) < 0.5
     count = 1 if flat else max(2, round(tile.size / TERRAIN_STEP))

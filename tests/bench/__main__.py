@@ -1,6 +1,7 @@
 """Run every benchmark: `python -m tests.bench [NAME …]`; tables, and `runs/bench/PART.json` for each part.
 
-`log=5000` and `network=8` run these two with so many reports and sites instead of 100 000 and 64.
+`log=5000`, `network=8` and `rescoring=1000` run these with so many reports, sites and phones instead of 100 000, 64
+and 200.
 """
 
 import json
@@ -14,18 +15,36 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import atlas, fix, fresh, frozen, log, lookup, maps, memory, neighbours, network, report, step, survey
+from tests.bench import (
+    atlas,
+    explorer,
+    fix,
+    fresh,
+    frozen,
+    log,
+    lookup,
+    maps,
+    memory,
+    neighbours,
+    network,
+    report,
+    rescoring,
+    step,
+    survey,
+)
 
 BENCHES: dict[str, dict[str, Callable[..., dict[str, float]]]] = {
     "bridge": {"fresh": fresh.run, "frozen": frozen.run, "maps": maps.run, "lookup": lookup.run, "step": step.run},
     "atlas": {"power": atlas.run_power, "whole": atlas.run_whole, "growth": atlas.run_growth},
     "locator": {"fix": fix.run, "log": log.run},
+    "rescoring": {"rescoring": rescoring.run},
+    "explorer": {"explorer": explorer.run},
     "network": {"network": network.run},
     "survey": {"report": report.run, "survey": survey.run},
     "memory": {"memory": memory.run},
     "sharing": {"neighbours": neighbours.run},
 }
-SIZED = ("log", "network")  # benchmarks that take a size
+SIZED = ("log", "network", "rescoring")  # benchmarks that take a size
 # Which way a figure is to be read, and what it should be.
 GOALS = {
     "fresh_positions_ratio": (">=", 30),
@@ -57,6 +76,12 @@ GOALS = {
     "network_peak_gib": ("<=", 8),
     "log_reports_per_s": (">=", 100),
     "log_memory_gb": ("<=", 1.0),
+    "first_chart_s": ("<=", 3),
+    "first_map_s": ("<=", 4),
+    "slider_s": ("<=", 0.5),
+    "page_switch_s": ("<=", 1),
+    "rays_gain_nats": (">=", 0),
+    "locate_rays_gain_nats": (">=", 0),
     "munich_reports_per_s": (">=", 100),
     "reports_per_s": (">=", 100),
     "phy_sys_ms_per_report": ("<=", 3),

@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 # Other switches for WebGL in software halve the frame rate.
 SWITCHES = ["--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader"]
 RUN = ROOT / "runs" / "quick"
-FIGURES = ROOT / "runs" / "bench" / "explorer.json"
+FIGURES = ROOT / "runs" / "bench" / "explorer_tests.json"
 TIMES: dict[str, Any] = {}  # s, measured by the tests, written to FIGURES
 LOGS: dict[str, Path] = {}  # what each server said
 PATIENCE = 300_000  # ms: a cold page on a busy machine
@@ -91,17 +91,17 @@ def make_crowd(demo: Path, folder: Path) -> None:
 
 
 @contextmanager
-def serving(*arguments: str, below: str = "") -> Iterator[str]:
-    """`uel explore` as a process of its own; where it listens."""
+def serving(*arguments: str, below: str = "", checkout: Path = ROOT) -> Iterator[str]:
+    """`uel explore` of a checkout as a process of its own; where it listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "uel.cli", "explore", *arguments, "--port", str(port)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
     address = f"http://127.0.0.1:{port}{below}"
     with (
         tempfile.NamedTemporaryFile(prefix="uel-explore-") as log,
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT) as server,
+        subprocess.Popen(command, cwd=checkout, env=environment, stdout=log, stderr=subprocess.STDOUT) as server,
     ):
         LOGS[address] = Path(log.name)
         try:

@@ -92,8 +92,7 @@ OWN_TEXTS = {
     "note", "config.depth", "tiles", "runs", "' · '.join(links)", "number", "phone",
     "f'**{position[0]:.1f} m east, {position[1]:.1f} m north**'.replace('-', '−')",
     "'\\n\\n'.join([f'**{plain(what)}**', *map(plain, more)])",
-    "'This position is inside a building. Pick one outdoors.' if inside else 'No path to this position was found.'",
-    "report_io.MAX_BYTES // 1000", "report_io.SCHEMA",
+    "MAX_UPLOAD_MB", "report_io.SCHEMA",
 }  # fmt: skip
 
 

@@ -173,7 +173,8 @@ def hillshade(height: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def value_range(values: Sequence[float] | np.ndarray, least: float = -math.inf) -> tuple[float, float]:
-    """The 1st and 99th percentile of values, at least 1 apart and not below `least`."""
+    """The 1st and 99th percentile of the finite values, at least 1 apart and not below `least`."""
+    values = np.asarray(values)[np.isfinite(values)]
     if len(values) == 0:
         return (0.0, 1.0) if math.isinf(least) else (least, least + 1.0)
     low, high = np.maximum(np.quantile(values, [0.01, 0.99]), least)

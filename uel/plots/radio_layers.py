@@ -12,6 +12,8 @@ from torch import Tensor
 from uel.core.constants import SPEED_OF_LIGHT
 from uel.core.units import to_db
 from uel.errors import UelError
+from uel.measurement.model import DB_PER_NEPER
+from uel.measurement.parameters import ObservationParameters
 from uel.radio.radio_map import RadioMap
 from uel.radio.sinr import MIN_REPORTED_SINR_DB, sinr, weakest_level_dbm
 
@@ -25,40 +27,56 @@ class RadioLayer:
     title: str
     unit: str
     scale: str
+    """colour map; no two quantities share one"""
     of: Callable[[RadioMap, ServiceRasters], Tensor | None]
     least: Callable[[RadioMap], float] = lambda _: -math.inf
     """lower end of the colours: smaller values say no more to a phone"""
+
+
+def reported_level_dbm(radio: RadioMap) -> float:
+    """RSRP in dBm of the weakest cell that a phone detects in thermal noise and that its sensitivity lets it report."""
+    return max(weakest_level_dbm(radio.sites), ObservationParameters().sensitivity_dbm)
+
+
+def is_covered(radio: RadioMap) -> Bool[Tensor, "row column"]:
+    """Where a phone reports a cell."""
+    return (radio.known & (radio.rsrp_dbm >= reported_level_dbm(radio))).any(0)
+
+
+def monte_carlo_error_db(radio: RadioMap) -> Float[Tensor, "cell row column"]:
+    """Standard error of the gain in dB: half of the interval from one standard error below the gain to one above it.
+
+    Infinite where a single batch of rays met the pixel: its gain has no known error.
+    """
+    relative = torch.where(radio.known, radio.relative_error, 0.0).clamp(max=1.0)
+    return DB_PER_NEPER * torch.atanh(relative)
+
+
+def _throughput(_: RadioMap, service: ServiceRasters) -> Tensor | None:
+    return service["throughput"] / 1e6 if "throughput" in service else None
+
+
+def _spread(radio: RadioMap, _: ServiceRasters) -> Tensor | None:
+    return radio.channels.delay_spread * 1e9 if radio.channels else None
 
 
 RADIO_LAYERS: dict[str, RadioLayer] = {
     "rsrp": RadioLayer(
         "RSRP", "dBm", "viridis", lambda radio, _: radio.rsrp_dbm, lambda radio: weakest_level_dbm(radio.sites)
     ),
-    "gain": RadioLayer("path gain", "dB", "viridis", lambda radio, _: radio.level_db),
-    "error": RadioLayer(
-        "Monte-Carlo error",
-        "dB",
-        "cividis",
-        lambda radio, _: to_db(1 + torch.where(radio.known, radio.relative_error, 0.0)),
-    ),
+    "gain": RadioLayer("path gain", "dB", "GnBu", lambda radio, _: radio.level_db),
+    "error": RadioLayer("Monte-Carlo error", "dB", "magma", lambda radio, _: monte_carlo_error_db(radio)),
     "sinr": RadioLayer(
         "SINR at full load",
         "dB",
-        "viridis",
+        "YlGnBu",
         lambda radio, _: to_db(sinr(radio).clamp(min=1e-12)),
         lambda _: MIN_REPORTED_SINR_DB,
     ),
-    "throughput": RadioLayer(
-        "throughput",
-        "Mbit/s",
-        "viridis",
-        lambda _, service: service["throughput"] / 1e6 if "throughput" in service else None,
-    ),
-    "spread": RadioLayer(
-        "delay spread", "ns", "cividis", lambda radio, _: radio.channels.delay_spread * 1e9 if radio.channels else None
-    ),
-    "excess": RadioLayer("excess of the first arrival", "m", "cividis", lambda radio, _: _excess(radio)),
-    "sight": RadioLayer("line of sight", "fraction", "cividis", lambda radio, _: radio.los.float()),
+    "throughput": RadioLayer("throughput", "Mbit/s", "YlGn", _throughput),
+    "spread": RadioLayer("delay spread", "ns", "BuPu", _spread),
+    "excess": RadioLayer("excess of the first arrival", "m", "copper", lambda radio, _: _excess(radio)),
+    "sight": RadioLayer("line of sight", "fraction", "Greys", lambda radio, _: radio.los.float()),
 }
 
 

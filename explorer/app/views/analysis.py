@@ -7,10 +7,12 @@ import streamlit as st
 
 from explorer.analysis import attention, charts, phone_trial, tables
 from explorer.analysis.phone_trial import PhoneTrial
-from explorer.app import cache, widgets
+from explorer.app import cache, map_files, map_scene, widgets
+from explorer.app.elements import controls
+from explorer.app.elements.address import addressed, link_to
 from explorer.app.views import studies
 from explorer.map_view import marks as map_marks
-from explorer.map_view.ground_image import Legend
+from explorer.map_view.ground_image import Ground, Legend
 from explorer.reports.run import read_curves
 from explorer.style import apply_colour_map, tier_label
 from uel.geo.tile import Tile
@@ -27,6 +29,7 @@ LOSS_LABELS = {
 }
 
 
+@addressed
 def page() -> None:
     context = widgets.page_context()
     if not widgets.require_artefacts(context, "run"):
@@ -34,9 +37,9 @@ def page() -> None:
     assert context.tile is not None
     assert context.run is not None
     tile = cache.tile(context.tile.folder)
-    options = widgets.map_options(opacity=0.5)
     with st.sidebar:
-        tier = widgets.select_option("Tier", "tier", TIERS[::-1], tier_label)
+        options = map_scene.map_options(50)
+        tier = controls.select_option("Tier", "tier", TIERS[::-1], tier_label)
     key = context.run, context.tile.folder, context.tile.maps[0]
     trial: PhoneTrial = cache.run_phone_trial(*key, None, tier, phone_trial.PHONES_PER_TRIAL, seed=1)
     left, right = st.columns([1.75, 1.0], gap="medium")
@@ -45,15 +48,16 @@ def page() -> None:
         marks, legend = _error_marks(tile, trial)
         maps = cache.deployment(context.tile).maps
         marks = map_marks.site_marks(maps.radio.sites, tile) + marks
-        widgets.show_map(
-            context, tile, cache.basemap(context.tile.folder, context.theme.name), marks, options, key="errors"
-        )
-        widgets.show_legends(legend)
+        ground = Ground(map_files.basemap(context.tile.folder, context.theme.name))
+        with map_scene.scene("errors", context.theme):
+            map_scene.show_map(context, tile, ground, marks, options, key="errors", legends=[legend])
     with right:
         st.subheader("Worst fixes")
         rows = tables.worst_rows(trial, WORST_PHONES)
         widgets.show_table(rows, "worst fixes")
-        links = [f"[{row['phone']}](live?source=phones&tier={tier}&number={row['phone']})" for row in rows]
+        links = [
+            f"[{row['phone']}]({link_to('live', source='phones', tier=tier, number=row['phone'])})" for row in rows
+        ]
         st.markdown(f"Open in Live inference: {' · '.join(links)}")
     _features(context, key, tier, trial)
     _training(context)

@@ -6,6 +6,8 @@ import streamlit as st
 from explorer.analysis import charts
 from explorer.analysis.district import DistrictView
 from explorer.app import cache, widgets
+from explorer.app.elements import controls
+from explorer.app.elements.address import addressed
 from explorer.app.plain_text import plain
 from scenes.measured_networks.tile_network import is_network_tile
 
@@ -14,6 +16,7 @@ LEVEL_LIMITS = (-115.0, -60.0)  # dBm, of colours
 ERROR_LIMIT = 15.0  # dB
 
 
+@addressed
 def page() -> None:
     context = widgets.page_context()
     if not widgets.require_artefacts(context, "tile"):
@@ -27,8 +30,8 @@ def page() -> None:
     count = view.judged.is_reported.sum(0) + view.labels.is_reported.sum(0)
     with st.sidebar:
         order = count.argsort(descending=True).tolist()
-        name = widgets.select_option("Cell", "cell", [cells[cell] for cell in order])
-        phone = int(st.number_input("Judged phone", 0, len(view.judged) - 1, 0, key="judged"))
+        name = controls.select_option("Cell", "cell", [cells[cell] for cell in order])
+        phone = controls.integer("Judged phone", "judged", 0, len(view.judged) - 1, 0)
     _levels(view, cells.index(name), context)
     _phone(view, phone, context)
 
@@ -68,7 +71,7 @@ def _phone(view: DistrictView, phone: int, context: widgets.PageContext) -> None
         probability = view.posterior(estimate)
         logarithm = np.log10(np.maximum(probability / np.nanmax(probability), 1e-4))
         title, limits = "log10 of probability over the greatest", (-4.0, 0.0)
-        chart = charts.square_map(view.axes, logarithm, title, "plasma", limits, context.theme)
+        chart = charts.square_map(view.axes, logarithm, title, "Oranges", limits, context.theme)
         charts.mark_places(chart, {"truth": truth.tolist(), "answer": answer.tolist()})
         widgets.show_chart(chart, "district-posterior")
     with right:

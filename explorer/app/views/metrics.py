@@ -9,6 +9,8 @@ from explorer.analysis import charts, phone_trial, tables
 from explorer.analysis.artefact_index import MAKE_COMMANDS
 from explorer.analysis.phone_trial import PhoneTrial
 from explorer.app import cache, widgets
+from explorer.app.elements import controls
+from explorer.app.elements.address import addressed
 from explorer.app.plain_text import plain
 from explorer.reports.run import read_errors
 from explorer.style import RUN_METHOD_STYLES, run_method_label, tier_label
@@ -19,6 +21,7 @@ SIGHT_LABELS = {"any": "any", "in sight": "line of sight", "out of sight": "no l
 TRUTH_LABELS = {"map": "drawn from the map", "paths": "ray-traced"}
 
 
+@addressed
 def page() -> None:
     context = widgets.page_context()
     if context.run is None:
@@ -50,16 +53,11 @@ def _choices(context: widgets.PageContext) -> tuple[list[Path], str, str, list[s
     names = {run.name: run for run in context.index.runs}
     assert context.run is not None
     with st.sidebar:
-        chosen = st.multiselect("Runs to compare", list(names), default=[context.run.name], key="runs")
-        truth = widgets.select_option("Reports are", "truth", list(TRUTH_LABELS), TRUTH_LABELS.__getitem__)
-        tier = widgets.select_option("Tier", "tier", TIERS[::-1], tier_label)
-        methods = st.multiselect(
-            "Methods",
-            list(RUN_METHOD_STYLES),
-            default=list(RUN_METHOD_STYLES),
-            key="methods",
-            format_func=run_method_label,
-        )
+        chosen = controls.select_many("Runs to compare", "runs", list(names), [context.run.name])
+        truth = controls.select_option("Reports are", "truth", list(TRUTH_LABELS), TRUTH_LABELS.__getitem__)
+        tier = controls.select_option("Tier", "tier", TIERS[::-1], tier_label)
+        every = list(RUN_METHOD_STYLES)
+        methods = controls.select_many("Methods", "methods", every, every, format_func=run_method_label)
     return [names[name] for name in chosen] or [context.run], truth, tier, methods
 
 
@@ -81,7 +79,7 @@ def _test_tiles(runs: list[Path]) -> str:
 
 def _success_radius() -> float:
     with st.sidebar:
-        return float(st.slider("Success radius in m", 5, 200, 30, 5, key="within", bind="query-params"))
+        return float(controls.slider("Success radius in m", "within", 5, 200, 30, 5))
 
 
 # ---- trial on fresh phones -----------------------------------------------------------------------------
@@ -127,7 +125,7 @@ def _trial(context: widgets.PageContext, truth: str, tier: str) -> None:
 def _matches(trial: PhoneTrial) -> np.ndarray:
     """Whether each phone matches the filters in the sidebar."""
     with st.sidebar:
-        sight = widgets.select_option("Serving cell", "sight", list(SIGHT_LABELS), SIGHT_LABELS.__getitem__)
+        sight = controls.select_option("Serving cell", "sight", list(SIGHT_LABELS), SIGHT_LABELS.__getitem__)
         max_cells = max(int(trial.heard.max()), 1)
         low, high = (1, max_cells)
         if max_cells > 1:

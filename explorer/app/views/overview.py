@@ -9,7 +9,8 @@ import torch
 
 from explorer.analysis import charts
 from explorer.analysis.artefact_index import MAKE_COMMANDS, ArtefactKind
-from explorer.app import cache, widgets
+from explorer.app import cache, map_files, widgets
+from explorer.app.elements.address import addressed
 from explorer.app.plain_text import plain
 from explorer.map_view import plan_2d
 from explorer.style import tier_label
@@ -18,6 +19,7 @@ from uel.errors import UelError, quoted
 from uel.results.run_summary import run_metrics
 
 
+@addressed
 def page() -> None:
     context = widgets.page_context()
     st.subheader("Locate a phone from its signal reports")
@@ -66,7 +68,7 @@ def _tile_plan(context: widgets.PageContext) -> None:
     """Show the tile from above, north up."""
     if context.tile is None:
         return
-    ground = cache.basemap(context.tile.folder, context.theme.name)
+    ground = map_files.basemap(context.tile.folder, context.theme.name)
     picture = plan_2d.ground_with_buildings(cache.tile(context.tile.folder), ground, context.theme)
     st.markdown("#### From above")
     st.image(np.flipud(picture), width="stretch", alt=f"Plan of {context.tile.name}, north up")

@@ -8,6 +8,7 @@ import streamlit as st
 from explorer.analysis import study_index
 from explorer.analysis.study_index import StudyReport
 from explorer.app import widgets
+from explorer.app.elements import controls
 from explorer.app.plain_text import plain
 
 
@@ -35,7 +36,7 @@ def show_studies(runs: Path) -> None:
 def _show_study(studies: Sequence[StudyReport], kind: str) -> None:
     """Show a chosen study: its pictures as wide as the page, its table in an expander."""
     names = [study.name for study in studies]
-    study = studies[names.index(widgets.select_option(kind.capitalize(), kind, tuple(names), str))]
+    study = studies[names.index(controls.select_option(kind.capitalize(), kind, tuple(names), str))]
     for picture in study.pictures:
         st.image(str(picture), caption=plain(picture.stem))
     with st.expander(f"Table of {plain(study.name)}: {len(study.rows)} rows", expanded=not study.pictures):

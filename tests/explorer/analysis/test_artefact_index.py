@@ -163,7 +163,7 @@ def test_what_never_changes_is_written_beside_the_pages():
     config = tomllib.loads((serve.APP_FILE.parent / ".streamlit" / "config.toml").read_text())
     assert config["browser"]["gatherUsageStats"] is False
     assert config["server"]["address"] == "127.0.0.1"
-    assert config["server"]["maxUploadSize"] == 1
+    assert config["server"]["maxUploadSize"] == 20
 
 
 def test_no_service_is_asked_for_the_address_of_this_machine(monkeypatch):

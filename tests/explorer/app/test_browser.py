@@ -1,6 +1,7 @@
 """The explorer in a real browser that reaches this machine alone, on the quick demo; pictures of every page.
 
-Pictures go to `runs/explorer/shots`, times to `runs/bench/explorer.json`.
+Pictures go to `runs/explorer/shots`, times to `runs/bench/explorer_tests.json` (`python -m tests.bench explorer`
+measures them alone).
 """
 
 import time

@@ -18,7 +18,7 @@ def test_good_and_bad_uploads(visit, demo, tmp_path):
     with visit.page.expect_download() as got:
         visit.page.get_by_text("These reports as JSON").click()
     got.value.save_as(tmp_path / "reports.json")
-    visit.open("live?source=upload", "Upload a log of the")
+    visit.open("live?source=upload", "Any log that")
     entry = visit.page.locator("input[type=file]")
     by_streamlit, other_logs = ("too large", "empty"), ("a list", "without a schema")
     names = [name for name in BAD if name not in by_streamlit + other_logs][:20]
@@ -62,11 +62,11 @@ def test_a_fix_before_and_after_refinement(visit, refine, tmp_path):
     rows = [
         row.split("\t") for row in visit.page.locator("table:has-text('grid Bayes')").first.inner_text().split("\n")
     ]
-    assert [row[0] for row in rows] == ["fix", "locator", "refined", "grid Bayes"]
+    assert [row[0] for row in rows] == ["fix", "locator", "refined", "grid Bayes, the limit"]
     for row in rows[1:3]:
         assert float(row[1]) >= 0  # m
         assert float(row[4]) > 0  # ms
-    visit.require_colour((204, 121, 167))  # the refined fix
+    visit.require_colour((213, 94, 0))  # the fix
     assert (f"refine={refine}" in visit.page.url) == (refine != "map")  # as without a word
     with visit.page.expect_download() as got:
         visit.page.get_by_text("This fix as GeoJSON").click()

@@ -1,6 +1,5 @@
 """What the explorer draws: pictures on the ground, layers and regions, against what is known of them."""
 
-import json
 import math
 
 import numpy as np
@@ -9,17 +8,16 @@ import torch
 
 from explorer import style
 from explorer.analysis import charts
-from explorer.map_view import deck_gl, ground_image, plan_2d
+from explorer.map_view import ground_image
 from explorer.map_view import marks as view
-from explorer.style import DARK_THEME, LIGHT_THEME, THEMES
-from tests.helpers.toy_city import SITES, toy_tile
+from explorer.style import LIGHT_THEME, THEMES
+from tests.helpers.toy_city import toy_tile
 from uel.core.grid import Grid
 from uel.estimation.credible_regions import hpd_outlines, hpd_region, pixel_probability
 from uel.estimation.fix import Fix
 from uel.geo.tile import Tile
+from uel.plots.radio_layers import RADIO_LAYERS
 from uel.radio.sites import Array, Cell, Site
-
-STAGE = deck_gl.MapScene(ground="/ground.glb", buildings="/buildings.glb", pole="/pole.glb")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,8 @@ def test_a_layer_is_painted_where_it_is_known_and_nowhere_else():
     known = np.zeros((4, 4), dtype=bool)
     known[1, 2] = True
     legend = ground_image.Legend(title="x", scale="viridis", low=0.0, high=1.0)
-    image = ground_image.paint_layer(base, np.ones((4, 4)), known, legend, opacity=1.0)
+    ground = ground_image.Ground(base, ground_image.layer_overlay(np.ones((4, 4)), known, legend, opacity=1.0))
+    image = ground.picture
     changed = (image != 100).any(-1)
     assert changed.sum() == 4
     assert changed[2:4, 4:6].all()
@@ -69,6 +68,20 @@ def test_ink_is_legible_on_paper(theme):
     assert (bright + 0.05) / (dark + 0.05) >= 7
 
 
+def test_no_two_quantities_share_a_colour_map():
+    assert len(set(style.QUANTITY_SCALES.values())) == len(style.QUANTITY_SCALES)
+    assert {layer.scale for layer in RADIO_LAYERS.values()} <= set(style.QUANTITY_SCALES.values())
+
+
+def test_cells_have_colours_that_nothing_else_has():
+    methods = {tuple(int(m.colour[k : k + 2], 16) for k in (1, 3, 5)) for m in style.METHOD_STYLES.values()}
+    others = {style.PHONE_COLOUR, style.LOCATOR_COLOUR, style.PICKED_COLOUR, style.LIMIT_COLOUR, style.GREY}
+    others |= set(style.MATERIAL_COLOURS.values()) | methods
+    assert not set(style.CELL_COLOURS) & others
+    assert len(set(style.CELL_COLOURS)) == len(style.CELL_COLOURS)
+    assert len({style.PHONE_COLOUR, style.LOCATOR_COLOUR, style.PICKED_COLOUR}) == 3
+
+
 # ---- marks ---------------------------------------------------------------------------------------------
 
 
@@ -83,6 +96,33 @@ def test_sectors_point_where_they_radiate(tile):
     assert abs(to_east[1]) < 1e-6
     assert to_south[1] < -5
     assert abs(to_south[0]) < 1e-6
+    assert marks.areas[0].colours == [style.cell_colour(0), style.cell_colour(1)]
+    numbers = marks.labels[0]
+    assert numbers.texts == ["0", "1"]
+    assert numbers.position[0, 0] > 15 > numbers.position[1, 0]
+
+
+def test_cells_at_one_position_have_one_label_and_the_serving_cell_is_larger(tile):
+    site = Site(position=(10.0, 20.0, 30.0), cells=(Cell(), Cell()))
+    marks = view.site_marks((site,), tile, serving=1)
+    assert marks.labels[0].texts == ["0 1"]
+    widths = [np.ptp(points[:, 0]) for points in marks.areas[0].points]
+    assert widths[1] == pytest.approx(view.SERVING_SCALE * widths[0])
+    assert marks.areas[0].texts[1].startswith("Cell 1, serving")
+
+
+def test_candidates_are_as_large_as_they_are_likely_and_those_below_one_percent_are_left_out(tile):
+    candidates = [([0.0, 0.0], 0.64, 5.0), ([20.0, 0.0], 0.16, 5.0), ([40.0, 0.0], 0.009, 5.0)]
+    marks = view.fix_marks(tile, LIGHT_THEME, [3.0, 4.0], [0.0, 0.0], [1.0, 1.0], candidates, [2.0, 2.0])
+    rings = next(dots for dots in marks.dots if dots.name == "candidates")
+    assert len(rings.position) == 2
+    assert (rings.radius[0] - rings.radius[1]) > 5
+    line = next(lines for lines in marks.lines if lines.name == "error")
+    np.testing.assert_allclose([p[:2] for p in line.points[0]], [[3.0, 4.0], [0.0, 0.0]])
+    assert "5.0 m" in line.texts[0]
+    unknown = view.fix_marks(tile, LIGHT_THEME, None, [0.0, 0.0], None, candidates[2:])
+    assert [dots.name for dots in unknown.dots] == ["fix"]
+    assert not unknown.lines
 
 
 def test_hundred_thousand_phones_become_a_sample(tile):
@@ -91,7 +131,7 @@ def test_hundred_thousand_phones_become_a_sample(tile):
     assert len(dots.position) == view.MAX_DOTS == len(chosen)
     assert said == "2000 of 100000 phones, drawn at random"
     np.testing.assert_allclose(dots.position[:, :2], place[chosen], atol=1e-4)
-    assert dots.texts[7] == f"phone {chosen[7]}"
+    assert dots.texts[7].startswith(f"Phone {chosen[7]}\n")
     assert view.phone_dots(tile, place[:30])[2] == "30 phones"
 
 
@@ -103,88 +143,9 @@ def test_tracks_of_one_report_are_no_lines_and_many_are_sampled(tile):
     assert said == f"{view.MAX_TRACKS} of 399 tracks, drawn at random"
     assert len(lines.points) == view.MAX_TRACKS
     few, said = view.survey_lines(tile, place[:3], valid[:3])
-    assert (said, few.texts) == ("2 tracks", ["track 1", "track 2"])
+    assert (said, few.texts) == ("2 tracks", ["Track 1", "Track 2"])
     assert [len(points) for points in few.points] == [2, 3]
     np.testing.assert_allclose(few.points[1][:, :2], place[2], atol=1e-4)
-
-
-# ---- the deck ------------------------------------------------------------------------------------------
-
-
-def drawn(tile: Tile, turn: str = "") -> dict:
-    dots, *_ = view.phone_dots(tile, np.array([[1.0, 2.0], [3.0, 4.0]]))
-    marks = view.site_marks(SITES, tile) + view.MapMarks(dots=[dots, view.picked_dot(tile, [5.0, 6.0])])
-    deck = deck_gl.build_deck(tile, STAGE, marks, LIGHT_THEME, "oblique", None, turn)
-    deck.layers.append(deck_gl.clickable_squares(tile, np.array([[0.0, 0.0]]), 8.0, turn))
-    return json.loads(deck.to_json())
-
-
-def test_the_deck_asks_nobody_outside(tile):
-    spec = drawn(tile)
-    text = json.dumps(spec)
-    assert "http" not in text
-    assert spec.get("mapProvider") is None  # no basemap is asked for
-    assert spec["views"][0]["@@type"] == "OrbitView"
-
-
-def test_pickable_layers_turn_and_hidden_squares_can_be_hit(tile):
-    before, after = ({layer["id"]: layer for layer in drawn(tile, turn)["layers"]} for turn in ("-0", "-1"))
-    assert before.keys() - after.keys() == {"phones-0", "anywhere-0"}
-    assert all(layer["pickable"] for name, layer in before.items() if name.endswith("-0"))
-    assert before["anywhere-0"]["getFillColor"] == [0, 0, 0, 1]  # alpha 0 would not be hit
-
-
-def test_places_are_metres_in_the_deck(tile):
-    phones = next(layer for layer in drawn(tile)["layers"] if layer["id"] == "phones")
-    assert [row["p"] for row in phones["data"]] == [[1.0, 2.0, 1.5], [3.0, 4.0, 1.5]]
-
-
-def test_masts_reach_from_the_ground_to_their_antennas(tile):
-    poles = next(layer for layer in drawn(tile)["layers"] if layer["id"] == "masts0")
-    for row, site in zip(poles["data"], SITES, strict=True):
-        foot, (x, y, z) = np.array(row["p"]), site.position
-        np.testing.assert_allclose(foot[:2], [x, y], atol=0.01)
-        assert foot[2] + row["s"][2] == pytest.approx(z, abs=0.02)
-        assert foot[2] == pytest.approx(float(tile.ground(torch.tensor([[x, y]]))), abs=0.01)
-
-
-def on_screen(tile: Tile, state: dict) -> np.ndarray:
-    """Pixels from the middle of 575 × 560 to the corners of a tile and of its roofs: deck.gl's orbit view, 50° high."""
-    sides = np.array([[x, y] for x in (-0.5, 0.5) for y in (-0.5, 0.5)]) * tile.size
-    corner = np.array([[*side, z] for side in sides for z in (0.0, 0.07 * tile.size)]) - state["target"]
-    turn, above = np.radians([state["rotationOrbit"], state["rotationX"]])
-    x = corner[:, 0] * np.cos(turn) - corner[:, 1] * np.sin(turn)
-    y = corner[:, 0] * np.sin(turn) + corner[:, 1] * np.cos(turn)
-    up, away = (y * f(above) + s * corner[:, 2] * g(above) for f, g, s in ((np.sin, np.cos, 1), (np.cos, np.sin, -1)))
-    scale, distance = 2 ** state["zoom"], 560 / 2 / math.tan(math.radians(25))
-    return np.array([x, up]) * scale * distance / (distance + away * scale)
-
-
-@pytest.mark.parametrize("camera", deck_gl.CAMERA_VIEWS)
-def test_cameras_look_at_the_tile(tile, camera):
-    deck = deck_gl.build_deck(tile, STAGE, view.MapMarks(), LIGHT_THEME, camera, [50.0, -20.0])
-    state = json.loads(deck.to_json())["initialViewState"]
-    if camera == "close":
-        assert state["target"][:2] == [50.0, -20.0]
-    else:
-        x, y = on_screen(tile, state)
-        assert abs(x).max() < 575 / 2
-        assert abs(y).max() < 560 / 2
-        assert np.ptp(x) > 0.9 * 510  # and fills it
-    assert 0 < state["rotationX"] <= 90
-    assert "longitude" not in state or state["longitude"] is None
-
-
-def test_the_plan_shows_the_same_marks(tile):
-    dots = view.picked_dot(tile, [5.0, 6.0])
-    region = view.region_lines(tile, [[[[0.0, 0.0], [9.0, 0.0], [9.0, 9.0], [0.0, 0.0]]]], 0.5)
-    marks = view.site_marks(SITES, tile) + view.MapMarks(dots=[dots], lines=[region])
-    plan = plan_2d.plan_figure(tile, ground_image.basemap(tile, DARK_THEME), marks, DARK_THEME)
-    names = {trace.name for trace in plan.data}
-    assert names == {"cells", "picked position", "50% region"}
-    picked = next(trace for trace in plan.data if trace.name == "picked position")
-    assert (picked.x[0], picked.y[0]) == (5.0, 6.0)
-    assert tuple(plan.layout.xaxis.range) == (-128.0, 128.0)
 
 
 # ---- the timeline --------------------------------------------------------------------------------------

@@ -94,7 +94,9 @@ def test_roofs_are_coloured_by_their_height(tile):
     assert set(low) == {int(2.0 / 15 * tile_gltf.HEIGHT_STEPS)}
     assert set(high) == {int(14.9 / 15 * tile_gltf.HEIGHT_STEPS)}
     lit = texture[high[0], int(uv[np.isclose(vertex[:, 2], 14.9), 0][0] * tile_gltf.SHADE_COUNT)]
-    np.testing.assert_allclose(lit, style.apply_colour_map(np.array([1.0]), "viridis", 0.0, 1.0)[0], atol=6)
+    np.testing.assert_allclose(
+        lit, style.apply_colour_map(np.array([1.0]), style.QUANTITY_SCALES["height"], 0.0, 1.0)[0], atol=6
+    )
     assert face.shape == (2, 3)
 
 
