@@ -75,8 +75,10 @@ wheel: $(ready)  ## wheel and sdist in dist/, built twice and compared byte by b
 wheel-check: $(ready)  ## and the wheel installed with each extra into an empty environment (several GB)
 	.ci/wheel --install
 
+# mkdocstrings looks for ruff on the path.
 docs: .docs/.ready  ## the documentation site in runs/site, strict: every link leads somewhere, every public object is documented
-	.docs/bin/mkdocs build --quiet --clean
+	@PATH="$(CURDIR)/.docs/bin:$$PATH" NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --clean
+	@echo runs/site/index.html
 
 .docs/.ready: .ci/docs-requirements.txt | $(ready)
 	$(bin)/uv venv -q --clear --python $(bin)/python .docs

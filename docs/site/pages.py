@@ -10,11 +10,24 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from notebook_pages import notebook_page
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("*.md", "*/README.md", "uel/measurement/logs/README.md", "docs/**/*.md", "examples/**/*.md")
-ASSETS = ("explorer/pictures/*.png", "explorer/shots/*.png", "examples/**/*.png", "docs/site/*.js")
+PAGES = ("*.md", "*/README.md", "uel/measurement/logs/README.md", "docs/**/*.md")
+ASSETS = ("explorer/pictures/*.png", "explorer/shots/*.png", "examples/*.py", "examples/*.ipynb", "docs/site/*.js")
 PACKAGES = ("uel", "sim_bridge", "scenes", "training", "explorer", "configs")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """The navigation of `mkdocs.yml`, with a page for each example."""
+    examples = next(part["Examples"] for part in config.nav or () if "Examples" in part)
+    examples += [f"examples/{script.stem}.md" for script in example_scripts()]
+    return config
+
+
+def example_scripts() -> list[Path]:
+    """The scripts of all examples, in order."""
+    return sorted((ROOT / "examples").glob("[0-9]*.py"))
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -25,6 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     found = [File.generated(config, page, abs_src_path=str(ROOT / page)) for page in pages]
     made = {f"docs/reference/{package}.md": package_page(package) for package in PACKAGES}
     made["docs/reference/command_line.md"] = command_line_page()
+    made |= {f"examples/{script.stem}.md": notebook_page(script) for script in example_scripts()}
     return Files([*theme, *found, *(File.generated(config, page, content=text) for page, text in made.items())])
 
 
