@@ -1,7 +1,8 @@
-"""Readers of Sionna's buffers of paths: the rows that are paths, each once, and their receivers and cells."""
+"""Readers of Sionna's buffers of paths: each path once, and their receivers and cells."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import drjit as dr
 import mitsuba as mi
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from sim_bridge.backend.unique_rows import unique_rows
 
+Vector = TypeVar("Vector")
 INTERACTION_KINDS = (
     InteractionType.SPECULAR,
     InteractionType.REFRACTION,
@@ -23,27 +25,26 @@ SAME_VERTEX = 0.05  # m: two paths of a link by way of an edge are one where the
 
 
 def unique_paths(paths: PathsBuffer, base: np.ndarray) -> np.ndarray:
-    """Rows of the valid paths. Of those with the same ends and the same primitives in the same order, the first.
+    """Rows of a buffer of paths, each path once. Of those with the same ends and the same primitives in the same order,
+    the first.
 
     Scattered paths are samples of a continuum and stay; at an edge, the vertex tells paths apart. Rows are in an
     order that does not depend on Mitsuba's numbers of meshes, which `base` replaces (`Facets.base`).
     """
-    valid = np.flatnonzero(to_numpy(paths.valid))
-    if not len(valid) or paths.buffer_size == 0:
-        return valid
+    if not paths.buffer_size:
+        return np.zeros(0, np.int64)
     shape = (paths.buffer_size, paths.depth_dim_size)
-    kind = to_numpy(paths.interaction_types.array).reshape(shape)[valid]
-    columns = [to_numpy(paths.target_indices)[valid, None], to_numpy(paths.source_indices)[valid, None], kind]
-    mesh, primitive = (to_numpy(v.array).reshape(shape)[valid] for v in (paths.shapes, paths.primitives))
+    kind = to_numpy(paths.interaction_types.array).reshape(shape)
+    columns = [to_numpy(paths.target_indices)[:, None], to_numpy(paths.source_indices)[:, None], kind]
+    mesh, primitive = (to_numpy(v.array).reshape(shape) for v in (paths.shapes, paths.primitives))
     columns += [base[np.where(kind > 0, mesh, 0)] * (kind > 0), np.where(kind > 0, primitive, 0)]
-    edge = (kind == InteractionType.DIFFRACTION).any(1, keepdims=True)
+    edge = kind == InteractionType.DIFFRACTION
     for values in (paths.vertices_x, paths.vertices_y, paths.vertices_z):
-        rounded = np.round(to_numpy(values.array).reshape(shape)[valid] / SAME_VERTEX)
-        columns.append(np.where(edge & (kind == InteractionType.DIFFRACTION), rounded, 0))
+        columns.append(np.where(edge, np.round(to_numpy(values.array).reshape(shape) / SAME_VERTEX), 0))
     rows = np.concatenate([part.astype(np.int64) for part in columns], axis=1)
     first, _ = unique_rows(rows)
     scattered = np.flatnonzero((kind == InteractionType.DIFFUSE).any(1))
-    return valid[np.concatenate([first, np.setdiff1d(scattered, first)])]
+    return np.concatenate([first, np.setdiff1d(scattered, first)])
 
 
 def receiver_and_cell(paths: PathsBuffer, count: int) -> tuple[Tensor, Tensor]:
@@ -109,3 +110,8 @@ class EdgeFaces:
 def to_numpy(values: object) -> np.ndarray:
     """A Dr.Jit array in numpy."""
     return np.asarray(values.numpy())  # type: ignore[attr-defined]
+
+
+def to_drjit(kind: type[Vector], rows: np.ndarray) -> Vector:
+    """Rows of three coordinates as points, vectors or normals."""
+    return kind(*(mi.Float(np.ascontiguousarray(axis, dtype=np.float32)) for axis in rows.T))

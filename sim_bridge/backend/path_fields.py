@@ -9,7 +9,7 @@ without any, where a row of knife edges has one.
 As `sionna_internals` it touches private names of version 2.2.0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import drjit as dr
@@ -62,9 +62,11 @@ class PathFields(FieldCalculator):
     length: right, but the derivative of that norm is no number.
     """
 
-    def __init__(self, scene: rt.Scene, wedges: Sequence[PathWedges]) -> None:
-        """`wedges` are those that paths meet first and second."""
+    def __init__(self, scene: rt.Scene, wedges: Sequence[PathWedges], edge_levels: Collection[int]) -> None:
+        """`wedges` are those that paths meet first and second, `edge_levels` the numbers, from 1, of the interactions
+        at which any path meets one: diffraction is computed nowhere else."""
         super().__init__()
+        self._edge_levels, self._level = edge_levels, 0
         self.loop_mode = "evaluated"  # symbolic loops raise on backward
         self._wavelength = mi.Float(scene.wavelength)
         materials = utd.FaceMaterials.of_scene(scene) if wedges else None
@@ -94,13 +96,16 @@ class PathFields(FieldCalculator):
         self, shape, paths, depth, diffraction_enabled, interaction_type, ki_world, ko_world, e_fields, solid_angle,
         s, s_prime, active,
     ):  # fmt: skip
-        """Fields after an interaction: at a wall Sionna's, at an edge those of `utd`."""
-        at_edge = active & (interaction_type == InteractionType.DIFFRACTION)
+        """Fields after an interaction: at a wall Sionna's, at an edge those of `utd`. An evaluated loop calls this once
+        for each level."""
+        self._level += 1
+        diffracts = self._level in self._edge_levels
+        at_edge = active & (interaction_type == InteractionType.DIFFRACTION) if diffracts else mi.Bool(False)
         after, solid_angle = super()._update_field(
             shape, paths, depth, False, interaction_type, ki_world, ko_world, e_fields, solid_angle,
             s, s_prime, active & ~at_edge,
         )  # fmt: skip
-        if not self._wedges:
+        if not diffracts:
             return after, solid_angle
         behind = mi.Bool(False)
         if len(self._wedges) > 1:

@@ -3,7 +3,7 @@ for radio maps `map_fields`.
 
 Paths are found in three steps, on Sionna's own parts but not in the order of its `PathSolver`:
 
-1. candidates: chains of primitives worth trying, by Sionna's search (`search`) or from an atlas (`from_chains`);
+1. candidates: chains of primitives worth trying, by Sionna's search (`search`) or from an atlas (`candidate_buffers`);
 2. `resolve`: the image method without gradients decides which candidates are paths; those are kept, each once;
 3. `image_method.turning_points` and `evaluate`: where those few turn, in PyTorch, and their fields, with gradients.
 
@@ -19,7 +19,7 @@ What differs from stock Sionna, and why:
 * end points are arrays: nothing is recompiled when the number of receivers changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
@@ -28,15 +28,12 @@ import drjit as dr
 import mitsuba as mi
 import numpy as np
 import sionna.rt as rt
-import torch
-from jaxtyping import Int
 from sionna.rt.constants import InteractionType
 from sionna.rt.path_solvers.image_method import ImageMethod
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from sionna.rt.path_solvers.sb_deterministic import SBDeterministicCandidateGenerator
-from torch import Tensor
 
-from sim_bridge.backend.edge_buffers import joined
+from sim_bridge.backend.candidate_buffers import joined
 from sim_bridge.backend.path_buffers import to_numpy, unique_paths
 from sim_bridge.backend.path_fields import PathFields, PathWedges
 
@@ -139,28 +136,6 @@ def is_truncated(paths: PathsBuffer, sources: int, limits: PathSearch) -> bool:
     return bool((count >= limits.max_paths).any())
 
 
-def from_chains(
-    target: Int[Tensor, " row"],
-    source: Int[Tensor, " row"],
-    kind: Int[Tensor, "row depth"],
-    shape: Int[Tensor, "row depth"],
-    primitive: Int[Tensor, "row depth"],
-    vertex: Tensor,
-    diffraction: bool,
-) -> PathsBuffer:
-    """Candidates as Sionna's image method takes them; `vertex` is any point of each primitive (m, row depth 3)."""
-    rows, depth = kind.shape
-    paths = PathsBuffer(rows, depth, diffraction)
-    paths._src_indices, paths._tgt_indices = _uint(source), _uint(target)
-    for name, values in (("_interaction_types", kind), ("_shapes", shape), ("_primitives", primitive)):
-        setattr(paths, name, mi.TensorXu(_uint(values.flatten()), shape=(rows, depth)))
-    for axis, values in zip("xyz", vertex.float().unbind(-1), strict=True):
-        setattr(paths, f"_vertices_{axis}", mi.TensorXf(mi.Float(values.flatten().numpy()), shape=(rows, depth)))
-    paths._probs = dr.full(mi.TensorXf, 1.0, [rows, depth])
-    paths._paths_counter = mi.UInt(rows)
-    return paths
-
-
 def resolve(
     scene: rt.Scene, base: np.ndarray, paths: PathsBuffer, endpoints: DrJitEndpoints, diffraction: bool
 ) -> tuple[PathsBuffer, int]:
@@ -173,10 +148,13 @@ def resolve(
         scattered = mi.Bool(paths.valid)  # a copy: the image method writes into its own
         method = ImageMethod()
         paths = method(scene.mi_scene, paths, diffraction, True, *_detached(endpoints))
-        index = unique_paths(paths, base)
-        count = len(index)
+        rows = dr.compress(paths.valid)
         paths.valid = scattered  # scattered paths are no candidates
-        return padded(paths, index), count
+        paths = paths.gather(rows)
+        paths.schedule()
+        dr.eval()
+        index = unique_paths(paths, base)
+        return padded(paths, index), len(index)
 
 
 def padded(paths: PathsBuffer, index: np.ndarray) -> PathsBuffer:
@@ -234,11 +212,13 @@ def evaluate(
     vertex: list[mi.Float],
     limits: PathSearch,
     wedges: Sequence[PathWedges],
+    edge_levels: Collection[int],
 ) -> list[mi.TensorXf]:
     """Fields of resolved paths, differentiable in endpoints, materials and turning points.
 
     `vertex` are the coordinates of the turning points (3, row × depth) in metres, `wedges` those that the rows
-    meet first and second, where any row goes around that many. Returns arrays over the rows of the
+    meet first and second, where any row goes around that many, at interactions of the numbers `edge_levels`, from 1.
+    Returns arrays over the rows of the
     buffer: real and imaginary parts (receive × transmit pattern, row), Doppler shift by moving objects. Rows
     from `count` on are padding.
     """
@@ -246,11 +226,11 @@ def evaluate(
     for axis, values in zip("xyz", vertex, strict=True):
         setattr(paths, f"_vertices_{axis}", mi.TensorXf(values, shape=(paths.buffer_size, paths.depth_dim_size)))
     paths.valid = dr.arange(mi.UInt, paths.buffer_size) < dr.opaque(mi.UInt, count)
-    paths = PathFields(scene, wedges)(
+    paths = PathFields(scene, wedges, edge_levels)(
         wavelength=scene.wavelength,
         paths=paths,
         samples_per_src=limits.samples,
-        diffraction=limits.diffraction,
+        diffraction=bool(edge_levels),
         src_positions=endpoints.source,
         tgt_positions=endpoints.target,
         src_orientations=endpoints.source_orientation,
@@ -273,7 +253,3 @@ def _joined(columns: list[mi.Float]) -> mi.Float:
 
 def _detached(endpoints: DrJitEndpoints) -> tuple[mi.Point3f, mi.Point3f]:
     return dr.detach(endpoints.source), dr.detach(endpoints.target)
-
-
-def _uint(values: Tensor) -> mi.UInt:
-    return mi.UInt(values.to(torch.int64).numpy().astype(np.uint32))

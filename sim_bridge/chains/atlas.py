@@ -6,13 +6,14 @@ The atlas keeps them per mast and pixel, and a query tries them:
 
 - chains of walls of the pixel and of the eight around it; the image method decides (`sionna_internals.resolve`). Chains
   that only go through walls are tried everywhere;
-- edges of the same nine pixels, where paths diffract (`chains/edges.py`, `paths/edges/edge_search.py`);
+- edges of the same nine pixels, where paths diffract (`chains/edges.py`, `paths/edges/edge_search.py`), and pairs of
+  edges where they diffract twice (`paths/edges/horizons.py`);
 - scatterers of the pixel alone, where paths scatter (`chains/scatterers.py`): a few that stand for all.
 
-Limits: an edge with walls besides, two edges, and scattering with anything besides are the full search's; receivers
-are near the height that the atlas was built for. `paths/atlas_audit.py` measures what a full search finds more, and
-adds its chains to the atlas; where a query falls on a pixel that nothing reached, `paths/dispatch.py` asks the full
-search and extends the atlas.
+Limits: an edge with walls besides, two edges other than those of roofs in a line, and scattering with anything besides
+are the full search's; receivers are near the height that the atlas was built for. `paths/atlas_audit.py` measures what
+a full search finds more, and adds its chains to the atlas; where a query falls on a pixel that nothing reached,
+`paths/dispatch.py` asks the full search and extends the atlas.
 """
 
 import hashlib
@@ -26,46 +27,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sim_bridge.backend.unique_rows import unique_rows
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.chains.link_index import LinkIndex
+from sim_bridge.chains.mast_entries import MastEntries, masts
 from uel.core.grid import Grid
 from uel.core.io import array_bytes, file_hash, replace_file
 from uel.core.outside.array_files import read_arrays
 from uel.core.outside.checksums import json_with_checksum, read_checked_json
 from uel.errors import UelError, brief
-from uel.radio.sites import Site, cell_positions, sites_from_json, sites_to_json
+from uel.radio.sites import Site, sites_from_json, sites_to_json
 
-SCHEMA = 5  # edges and scatterers at open ground of each pixel
+SCHEMA = 6  # pairs of edges; scatterers near pixels that see no others
 METADATA_FILE, ARRAY_FILE = "atlas.json", "atlas.npz"
-_INDICES = ("chains", "edges", "scatterers")
-
-
-@dataclass(frozen=True, eq=False)
-class MastEntries:
-    """What an atlas keeps of one mast: pixels and what is worth trying there, each pair any number of times."""
-
-    chain_pixel: Int[Tensor, " chain"]
-    walls: Int[Tensor, "chain depth"]
-    edge_pixel: Int[Tensor, " edge"]
-    edge: Int[Tensor, " edge"]
-    scatterer_pixel: Int[Tensor, " scatterer"]
-    scatterer: Int[Tensor, " scatterer"]
-    scatterer_weight: Float[Tensor, " scatterer"]
-    """how many times the power of each counts; in order of pixel and scatterer, each pair once"""
-
-    def save(self, file: Path) -> None:
-        """Write a file of numpy."""
-        arrays = {n: v.numpy().astype(np.float32 if v.is_floating_point() else np.int32) for n, v in vars(self).items()}
-        replace_file(file, array_bytes(arrays))
-
-    @staticmethod
-    def load(file: Path) -> "MastEntries":
-        """Read what `save` wrote. Raises `UelError` when it is damaged."""
-        try:
-            values = {name: torch.from_numpy(array) for name, array in read_arrays(file).items()}
-            return MastEntries(**{name: v if v.is_floating_point() else v.long() for name, v in values.items()})
-        except (UelError, TypeError) as error:
-            raise UelError("a mast of an atlas cannot be read", got=f"{file}: {error}", do="delete the file") from error
+_INDICES = ("chains", "edges", "edge_pairs", "scatterers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +64,10 @@ class Atlas:
     """rows of `walls`"""
     edges: LinkIndex
     """numbers of the scene's edges"""
+    pairs: Int[Tensor, "pair 2"]
+    """pairs of the scene's edges, that of the mast's side first"""
+    edge_pairs: LinkIndex
+    """rows of `pairs`"""
     scatterers: LinkIndex
     """numbers of the scene's scatterers"""
     scatterer_weight: Float[Tensor, " entry"]
@@ -117,10 +96,12 @@ class Atlas:
         def by_link(name: str) -> Tensor:
             return torch.cat([getattr(e, name) + k * grid.count**2 for k, e in enumerate(entries)])
 
-        walls, chains = _chain_index(by_link("chain_pixel"), torch.cat([e.walls for e in entries]), links)
+        walls, chains = _row_index(by_link("chain_pixel"), torch.cat([e.walls for e in entries]), links)
+        pairs, edge_pairs = _row_index(by_link("pair_pixel"), torch.cat([e.pair for e in entries]), links)
         return Atlas(
             grid, config, sites, walls, chains,
             LinkIndex.from_pairs(by_link("edge_pixel"), torch.cat([e.edge for e in entries]), links),
+            pairs, edge_pairs,
             LinkIndex.from_pairs(by_link("scatterer_pixel"), torch.cat([e.scatterer for e in entries]), links),
             torch.cat([e.scatterer_weight for e in entries]),
             torch.zeros(grid.count**2, dtype=torch.bool, device=walls.device), meta,
@@ -129,16 +110,12 @@ class Atlas:
     @staticmethod
     def empty(grid: Grid, config: AtlasConfig, sites: tuple[Site, ...]) -> "Atlas":
         """An atlas that knows nothing yet."""
-        none = torch.zeros(0, dtype=torch.long, device="cpu")
-        nothing = MastEntries(
-            none, none.view(0, 1).expand(0, config.depth), none, none, none, none, torch.zeros(0, device="cpu")
-        )
-        return Atlas.from_masts(grid, config, sites, [nothing] * len(masts(sites)[0]), {})
+        return Atlas.from_masts(grid, config, sites, [MastEntries.none(config.depth)] * len(masts(sites)[0]), {})
 
     def with_chains(self, link: Int[Tensor, " entry"], walls: Int[Tensor, "entry depth"]) -> "Atlas":
         """The atlas with more chains, each at a link."""
         known, links = self.chains, len(self.chains.start) - 1
-        walls, chains = _chain_index(torch.cat([known.link, link]), torch.cat([self.walls[known.item], walls]), links)
+        walls, chains = _row_index(torch.cat([known.link, link]), torch.cat([self.walls[known.item], walls]), links)
         return replace(self, walls=walls, chains=chains)
 
     def after_search(self, position: Float[Tensor, "n 3"]) -> "Atlas":
@@ -161,7 +138,7 @@ class Atlas:
         self, position: Float[Tensor, "n 3"]
     ) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, "row depth"]]:
         """Receiver, cell and walls of every chain worth trying, the direct path included."""
-        pair, chain = self.chains.items_around(self._links_around(position).flatten(0, 1))
+        pair, chain = self.chains.around(self.grid.count).items_of(self._links(position))
         all_pairs = torch.arange(len(position) * self.cells, device=position.device)
         straight = self._straight().repeat(len(all_pairs), 1)
         pair = torch.cat([all_pairs.repeat_interleave(self.config.depth + 1), pair])
@@ -172,23 +149,41 @@ class Atlas:
         self, position: Float[Tensor, "n 3"]
     ) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, " row"]]:
         """Receiver, cell and edge of the scene that are worth trying."""
-        pair, edge = self.edges.items_around(self._links_around(position).flatten(0, 1))
+        pair, edge = self.edges.around(self.grid.count).items_of(self._links(position))
         return pair // self.cells, pair % self.cells, edge
+
+    def pair_candidates(
+        self, position: Float[Tensor, "n 3"]
+    ) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, "row 2"]]:
+        """Receiver, cell and two edges of the scene that are worth trying."""
+        pair, edges = self.edge_pairs.around(self.grid.count).items_of(self._links(position))
+        return pair // self.cells, pair % self.cells, self.pairs[edges]
 
     def scatterers_at(
         self, position: Float[Tensor, "n 3"]
     ) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, " row"], Float[Tensor, " row"]]:
         """Receiver, cell and scatterer of the scene, and how many times its power counts."""
-        link = (self._mast * self.grid.count**2 + self._pixel(position)[:, None]).flatten()
-        pair, entry = self.scatterers.entries_of(link[:, None])
+        pair, entry = self.scatterers.entries_of(self._links(position))
         return pair // self.cells, pair % self.cells, self.scatterers.item[entry], self.scatterer_weight[entry]
 
     def candidate_counts(self, position: Float[Tensor, "n 3"]) -> Int[Tensor, " n"]:
-        """Greatest number of candidates of each position and all cells: what is around it, counted once a pixel."""
-        links = self._links_around(position).flatten(1)
-        own = self._mast * self.grid.count**2 + self._pixel(position)[:, None]
-        around = self.chains.count(links).sum(1) + self.edges.count(links).sum(1) + self.scatterers.count(own).sum(1)
-        return around + self.cells * (self.config.depth + 1)
+        """Number of candidates of each position and all cells."""
+        return self._known(position) + self.cells * (self.config.depth + 1)
+
+    def uncovered(self, position: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
+        """Whether nothing of any mast is known around a position, and no search has found that there is nothing."""
+        return (self._known(position) == 0) & ~self.searched_empty[self._pixel(position)]
+
+    def _known(self, position: Float[Tensor, "n 3"]) -> Int[Tensor, " n"]:
+        """Number of entries for each position, of all cells."""
+        links = self._links(position)
+        around = [index.around(self.grid.count) for index in (self.chains, self.edges, self.edge_pairs)]
+        counts = [index.count(links) for index in (*around, self.scatterers)]
+        return torch.stack(counts).sum(0).view(-1, self.cells).sum(1)
+
+    def _links(self, position: Float[Tensor, "n 3"]) -> Int[Tensor, " link"]:
+        """Links of each position with the masts of all cells, position by position."""
+        return (self._mast * self.grid.count**2 + self._pixel(position)[:, None]).flatten()
 
     def _straight(self) -> Int[Tensor, "count depth"]:
         """The direct path, and straight on through one wall, two, …"""
@@ -196,21 +191,6 @@ class Atlas:
             torch.ones(self.config.depth + 1, self.config.depth, dtype=torch.long, device=self.walls.device),
             diagonal=-1,
         )
-
-    def _links_around(self, position: Float[Tensor, "n 3"]) -> Int[Tensor, "n cell 9"]:
-        """Links of the pixel that holds each position and of its neighbours (of itself again at the edge)."""
-        row, column = self.grid.pixel_of(position)
-        step = torch.tensor([-1, 0, 1], device=row.device)
-        rows = (row[:, None, None] + step[:, None]).clamp(0, self.grid.count - 1)
-        columns = (column[:, None, None] + step).clamp(0, self.grid.count - 1)
-        pixel = (rows * self.grid.count + columns).flatten(1)
-        return self._mast[:, None] * self.grid.count**2 + pixel[:, None]
-
-    def uncovered(self, position: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
-        """Whether nothing of any mast is known around a position, and no search has found that there is nothing."""
-        links = self._links_around(position)
-        nothing = self.chains.is_empty(links) & self.edges.is_empty(links) & self.scatterers.is_empty(links)
-        return nothing.flatten(1).all(1) & ~self.searched_empty[self._pixel(position)]
 
     # ---- on disk ---------------------------------------------------------------------------------------
 
@@ -220,7 +200,8 @@ class Atlas:
         indices = {
             f"{name}_{part}": getattr(getattr(self, name), part) for name in _INDICES for part in ("start", "item")
         }
-        arrays = {name: v.numpy().astype(np.int32) for name, v in {"walls": self.walls, **indices}.items()}
+        tables = {"walls": self.walls, "pairs": self.pairs, **indices}
+        arrays = {name: v.numpy().astype(np.int32) for name, v in tables.items()}
         arrays |= {"scatterer_weight": self.scatterer_weight.numpy(), "searched_empty": self.searched_empty.numpy()}
         content = array_bytes(arrays, compressed=True)
         replace_file(folder / ARRAY_FILE, content)
@@ -242,14 +223,15 @@ class Atlas:
             if stored.get("sha256") not in (None, file_hash(folder / ARRAY_FILE)):  # of version 0.2: none
                 raise ValueError(f"{ARRAY_FILE} is not the one that was written with {METADATA_FILE}")
             arrays = {name: torch.from_numpy(values) for name, values in read_arrays(folder / ARRAY_FILE).items()}
-            long = {name: v.long() for name, v in arrays.items() if name == "walls" or name.split("_")[0] in _INDICES}
-            chains, edges, scatterers = (LinkIndex(long[f"{n}_start"], long[f"{n}_item"]) for n in _INDICES)
+            long = {name: v.long() for name, v in arrays.items() if v.dtype == torch.int32}
+            chains, edges, pairs, scatterers = (LinkIndex(long[f"{n}_start"], long[f"{n}_item"]) for n in _INDICES)
             if missing := {f.name for f in fields(AtlasConfig)} - set(stored["plan"]):
                 raise ValueError(f"the plan lacks {', '.join(sorted(missing))}")
             config = AtlasConfig(**stored["plan"])
             grid, sites = Grid(size=stored["size"], pixel=config.pixel), sites_from_json(stored["sites"])
+            known = (long["walls"], chains, edges, long["pairs"], pairs, scatterers)
             found = (arrays["scatterer_weight"], arrays["searched_empty"], stored["meta"])
-            atlas = Atlas(grid, config, sites, long["walls"], chains, edges, scatterers, *found)
+            atlas = Atlas(grid, config, sites, *known, *found)
             atlas.require_whole()
             return atlas
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -264,10 +246,13 @@ class Atlas:
             is_whole = len(start) == links + 1 and int(start[0]) == 0 and int(start[-1]) == len(item)
             if not (is_whole and bool((start.diff() >= 0).all()) and bool((item >= 0).all())):
                 raise ValueError(f"the {name} of links are not those of {links} links")
-        if len(self.chains.item) and int(self.chains.item.max()) >= len(self.walls):
-            raise ValueError(f"a chain of number {int(self.chains.item.max())} of {len(self.walls)}")
-        if len(self.walls) and int(self.walls.min()) < 0:
-            raise ValueError("a wall of a negative number")
+        for index, table in ((self.chains, self.walls), (self.edge_pairs, self.pairs)):
+            if len(index.item) and int(index.item.max()) >= len(table):
+                raise ValueError(f"a chain or a pair of edges of number {int(index.item.max())} of {len(table)}")
+            if len(table) and int(table.min()) < 0:
+                raise ValueError("a wall or an edge of a negative number")
+        if self.pairs.shape[1:] != (2,):
+            raise ValueError(f"pairs of edges of shape {tuple(self.pairs.shape)}")
         weight = self.scatterer_weight
         if weight.shape != self.scatterers.item.shape or not bool(weight.isfinite().all()):
             raise ValueError("weights of scatterers that are not finite, or of another number than the scatterers")
@@ -285,25 +270,9 @@ def geometry_key(corner: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(corner.astype(np.float32)).tobytes()).hexdigest()[:16]
 
 
-def masts(sites: tuple[Site, ...]) -> tuple[Float[Tensor, "mast 3"], Int[Tensor, " cell"]]:
-    """Positions of antennas (m), each once in the order of the cells, and the number of each cell's.
-
-    Example:
-        >>> import uel
-        >>> sectors = (uel.Cell(), uel.Cell(azimuth_deg=120.0))
-        >>> sites = (uel.Site(position=(0.0, 0.0, 25.0), cells=sectors), uel.Site(position=(9.0, 0.0, 25.0)))
-        >>> position, mast = masts(sites)
-        >>> position.tolist(), mast.tolist()
-        ([[0.0, 0.0, 25.0], [9.0, 0.0, 25.0]], [0, 0, 1])
-    """
-    of_cell = [tuple(position) for position in cell_positions(sites).tolist()]
-    numbers = {position: number for number, position in enumerate(dict.fromkeys(of_cell))}
-    return torch.tensor(list(numbers), device="cpu"), torch.tensor([numbers[at] for at in of_cell], device="cpu")
-
-
-def _chain_index(
-    link: Int[Tensor, " entry"], walls: Int[Tensor, "entry depth"], links: int
-) -> tuple[Int[Tensor, "chain depth"], LinkIndex]:
-    """Chains, each once, and those of each link."""
-    table, chain = torch.unique(walls, dim=0, return_inverse=True)
-    return table, LinkIndex.from_pairs(link, chain, links)
+def _row_index(
+    link: Int[Tensor, " entry"], rows: Int[Tensor, "entry column"], links: int
+) -> tuple[Int[Tensor, "row column"], LinkIndex]:
+    """Rows, each once, and those of each link."""
+    first, number = (torch.from_numpy(v) for v in unique_rows(rows.numpy()))
+    return rows[first], LinkIndex.from_pairs(link, number, links)

@@ -30,6 +30,9 @@ class AtlasConfig:
     """interactions on a path at most"""
     edges: int = 8
     """edges of a link at most, those with the shortest detours, where paths diffract"""
+    edge_pairs: int = 4
+    """pairs of edges of a link at most, those with the shortest ways, where paths diffract twice
+    (`TracingConfig.diffraction_order`)"""
     scatterers: int = 8
     """scattering pieces of surface of a link at most, which stand for all in sight, where paths scatter"""
     seed: int = 1
@@ -50,7 +53,7 @@ class AtlasConfig:
 
     def __post_init__(self) -> None:
         require_numbers(self)
-        smallest = {"rays": 1, "depth": 1, "edges": 0, "scatterers": 0, "audit": 0, "settle": 0}
+        smallest = {"rays": 1, "depth": 1, "edges": 0, "edge_pairs": 0, "scatterers": 0, "audit": 0, "settle": 0}
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise UelError(

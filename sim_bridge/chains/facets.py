@@ -2,17 +2,21 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 import drjit as dr
 import mitsuba as mi
 import numpy as np
 import torch
 from jaxtyping import Float64, Int
+from scipy.spatial import KDTree
 from torch import Tensor
 
-from sim_bridge.backend.path_buffers import to_numpy
+from sim_bridge.backend.candidate_buffers import PlaneTable
+from sim_bridge.backend.path_buffers import to_drjit, to_numpy
 
 NORMAL_STEPS, OFFSET_STEPS = 1e3, 1e2  # per unit, per m: planes are one whose normals and offsets round alike
+NEXT_PLANE_STEPS = 5.0  # between two planes that are next to the same
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,15 @@ class Facets:
         """Side in metres of the square around the origin that holds all triangles."""
         return 2 * float(np.abs(self.corner[..., :2]).max(initial=0.0))
 
+    @cached_property
+    def plane_table(self) -> PlaneTable:
+        """The planes, for Dr.Jit."""
+        low, high = _boxes(self)
+        shape, primitive = (mi.UInt(values[self.first].astype(np.uint32)) for values in (self.shape, self.primitive))
+        corner, normal = self.corner[self.first, 0], self.normal[self.first]
+        points = (to_drjit(mi.Point3f, rows) for rows in (low, high))
+        return PlaneTable(shape, primitive, to_drjit(mi.Point3f, corner), to_drjit(mi.Vector3f, normal), *points)
+
     def number(self, shape: Int[Tensor, "*n"], primitive: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
         """Numbers of triangles that Mitsuba knows by mesh and index."""
         return torch.from_numpy(self.base)[shape] + primitive
@@ -105,13 +118,32 @@ def _normals(corner: np.ndarray) -> np.ndarray:
 
 def _planes(corner: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Index of each triangle's plane, and the first triangle of each plane."""
+    _, first, plane = np.unique(_plane_keys(corner, normal), axis=0, return_index=True, return_inverse=True)
+    return plane.reshape(-1), first
+
+
+def _plane_keys(corner: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Normal and distance from the origin of triangles' planes in whole steps."""
     normal = same_side(normal)
     offset = (normal * corner[:, 0]).sum(1)
-    key = np.concatenate([np.round(normal * NORMAL_STEPS), np.round(offset * OFFSET_STEPS)[:, None]], 1).astype(
+    return np.concatenate([np.round(normal * NORMAL_STEPS), np.round(offset * OFFSET_STEPS)[:, None]], 1).astype(
         np.int64
     )
-    _, first, plane = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    return plane.reshape(-1), first
+
+
+def _boxes(facets: Facets) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest coordinates (plane, 3) of the triangles in each plane and in planes next to the same, off
+    which the image method takes a reflection for one off the plane itself (m)."""
+    low, high = np.full((len(facets.first), 3), np.inf), np.full((len(facets.first), 3), -np.inf)
+    np.minimum.at(low, facets.plane, facets.corner.min(1))
+    np.maximum.at(high, facets.plane, facets.corner.max(1))
+    key = _plane_keys(facets.corner[facets.first], facets.normal[facets.first]).astype(np.float64)
+    near = KDTree(key).query_pairs(NEXT_PLANE_STEPS, output_type="ndarray")
+    one, other = np.concatenate([near, near[:, ::-1]]).T
+    around = low.copy(), high.copy()
+    np.minimum.at(around[0], one, low[other])
+    np.maximum.at(around[1], one, high[other])
+    return around
 
 
 def same_side(normal: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
 """Numbers that belong to links, in compressed rows."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 
@@ -17,8 +18,8 @@ class LinkIndex:
         >>> index = LinkIndex.from_pairs(torch.tensor([2, 0, 2, 2]), torch.tensor([7, 5, 3, 7]), links=3)
         >>> index.start.tolist(), index.item.tolist()
         ([0, 1, 1, 3], [5, 3, 7])
-        >>> [part.tolist() for part in index.items_around(torch.tensor([[0, 2], [1, 1]]))]  # none around link 1
-        [[0, 0, 0], [3, 5, 7]]
+        >>> [part.tolist() for part in index.items_of(torch.tensor([2, 1, 0]))]  # none at link 1
+        [[0, 0, 2], [3, 7, 5]]
     """
 
     start: Int[Tensor, " link_1"]
@@ -39,22 +40,57 @@ class LinkIndex:
         """Items of links."""
         return self.start[links + 1] - self.start[links]
 
-    def is_empty(self, links: Int[Tensor, "*n"]) -> Bool[Tensor, "*n"]:
-        """Whether links have no item."""
-        return self.count(links) == 0
-
-    def entries_of(self, links: Int[Tensor, "group link"]) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
-        """Groups, and the entries of the links of each."""
-        first = self.start[links].flatten()
-        count = self.start[links + 1].flatten() - first
+    def entries_of(self, links: Int[Tensor, " n"]) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
+        """Numbers of links, as they are given, and their entries, link by link."""
+        first, count = self.start[links], self.count(links)
         number = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
         offset = torch.arange(len(number), device=count.device) - (count.cumsum(0) - count)[number]
-        return number // links.shape[1], first[number] + offset
+        return number, first[number] + offset
 
-    def items_around(self, links: Int[Tensor, "group link"]) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
-        """Groups and their items: what the links of each group have, each item once a group."""
-        group, entry = self.entries_of(links)
-        return _unique_pairs(group, self.item[entry])
+    def items_of(self, links: Int[Tensor, " n"]) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
+        """Numbers of links, as they are given, and their items, link by link."""
+        number, entry = self.entries_of(links)
+        return number, self.item[entry]
+
+    def around(self, count: int) -> "LinkIndex":
+        """The index that gives each link what its pixel and the eight around it have, each item once.
+
+        Links are mast · count² + pixel, pixels row · `count` + column.
+
+        Example:
+            >>> import torch
+            >>> corner = LinkIndex.from_pairs(torch.tensor([0]), torch.tensor([4]), links=9)
+            >>> corner.around(3).count(torch.arange(9)).view(3, 3).tolist()
+            [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+        """
+        if count not in self._around:
+            self._around[count] = self._of_neighbourhoods(count)
+        return self._around[count]
+
+    @cached_property
+    def _around(self) -> "dict[int, LinkIndex]":
+        """What `around` has made."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Tensor]:
+        """Fields alone: another process makes neighbourhoods of its own."""
+        return {"start": self.start, "item": self.item}
+
+    def _of_neighbourhoods(self, count: int) -> "LinkIndex":
+        pixels, step = count**2, torch.arange(-1, 2, device=self.start.device)
+        starts, items, entries = [self.start[:1]], list[Tensor](), 0
+        for first in range(0, len(self.start) - 1, pixels):  # mast by mast: nine times the entries of one
+            start = self.start[first : first + pixels + 1]
+            mast = LinkIndex(start - start[0], self.item[start[0] : start[-1]])
+            rows, columns = (v[:, None] + step for v in (mast.link // count, mast.link % count))
+            inside = [(v >= 0) & (v < count) for v in (rows, columns)]
+            on_grid = inside[0][:, :, None] & inside[1][:, None]
+            link = (rows[:, :, None] * count + columns[:, None])[on_grid]
+            part = LinkIndex.from_pairs(link, mast.item[:, None, None].expand_as(on_grid)[on_grid], pixels)
+            starts.append(part.start[1:] + entries)
+            items.append(part.item)
+            entries += len(part.item)
+        return LinkIndex(torch.cat(starts), torch.cat(items))
 
 
 def _unique_pairs(one: Int[Tensor, " n"], other: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:

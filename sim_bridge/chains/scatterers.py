@@ -14,14 +14,14 @@ import numpy as np
 from scipy.spatial import KDTree
 from sionna.rt.utils import spawn_ray_to
 
+from sim_bridge.backend.path_buffers import to_drjit
 from sim_bridge.chains.facets import Facets, same_side
-from sim_bridge.chains.wedges import to_drjit
 
 SCATTERER_SIZE = 10.0  # m, side of a piece
 POINTS_PER_SIDE = 4  # of a piece, by which its surface is measured
 DISC_AREA = SCATTERER_SIZE**2 / (2 * np.pi)  # m²: a piece seen from within fills the half-space, 2π, and no more
 MAX_RANGE = 100.0  # m from a receiver: power falls as the square, and what is farther away is carried by what is near
-NEAR_PIXELS = 1.5  # nearer pieces are carried by others, because within a pixel their distance is not known
+NEAR_PIXELS = 1.5  # nearer pieces are carried by others, if any: within a pixel their distance is not known
 SURFACE_CLEARANCE = 1e-2  # m off a surface, where rays to it end
 PIXELS_PER_BATCH = 1024  # whose surroundings are looked at at once
 
@@ -137,7 +137,9 @@ def sampled_scatterers(
         index = index[pieces.seen_from(scene, points[row[index]], lit[number[index]])]
         row, piece, strength = row[index], lit[number[index]], strength[index]
         total, offset = np.bincount(row, strength, len(points)), pieces.position[piece] - points[row]
-        apart = np.flatnonzero(np.linalg.norm(offset, axis=1) > NEAR_PIXELS * pixel)
+        far = np.linalg.norm(offset, axis=1) > NEAR_PIXELS * pixel
+        has_far = np.bincount(row[far], minlength=len(points)) > 0
+        apart = np.flatnonzero(far | ~has_far[row])
         apart = apart[np.lexsort((np.arctan2(offset[apart, 1], offset[apart, 0]), row[apart]))]
         entry, share = _systematic_sample(row[apart], strength[apart], len(points), count)
         entry = apart[entry]

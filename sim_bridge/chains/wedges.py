@@ -1,16 +1,14 @@
 """Edges as Sionna's wedges, and the ray tests that say which of them an antenna sees."""
 
-from typing import TypeVar
-
 import drjit as dr
 import mitsuba as mi
 import numpy as np
 from sionna.rt.utils import WedgeGeometry, spawn_ray_to
 
+from sim_bridge.backend.path_buffers import to_drjit
 from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
 
-Vector = TypeVar("Vector")
 EDGE_CLEARANCE = 5e-2  # m off the edge, at which its segments are tested, so that its own walls do not block them
 METRES_PER_TEST = 4.0  # of edge, for each of which one ray is tested
 MAX_TESTS = 16  # rays to one edge
@@ -39,11 +37,6 @@ def sionna_wedges(edges: DiffractionEdges, facets: Facets) -> WedgeGeometry:
         to_drjit(mi.Normal3f, edges.normal[:, 0]),
         to_drjit(mi.Normal3f, edges.normal[:, 1]),
     )
-
-
-def to_drjit(kind: type[Vector], rows: np.ndarray) -> Vector:
-    """Rows of three coordinates as points, vectors or normals."""
-    return kind(*(mi.Float(np.ascontiguousarray(axis, dtype=np.float32)) for axis in rows.T))
 
 
 def facing(edges: DiffractionEdges, source: np.ndarray) -> tuple[DiffractionEdges, np.ndarray]:

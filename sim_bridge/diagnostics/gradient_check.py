@@ -9,7 +9,7 @@ Receivers and cells have their own parameters, so one trace holds as many config
 object is shared by all links, so each configuration is a trace of its own.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sim_bridge.diagnostics.gradient_cases import GradientCase, random_cases, unit_rows
 from sim_bridge.diagnostics.gradient_scenes import GRADIENT_SCENES, GradientScene, canyon_radio_map
 from sim_bridge.paths.path_set import PathSet
 from uel.core.display.progress import progress_bar
@@ -41,10 +42,7 @@ PATH_QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
     "Doppler": lambda p: p.mean_doppler(),
     "delay spread": lambda p: p.delay_spread() * 1e9,
 }
-# Steps: in degrees, radians, or (materials) relative to the value; those in metres are the scene's, since float32
-# resolves less the longer the paths are. The phase inside a slab turns fast.
-STEP_OF_UNIT = {"degrees": 0.2, "radians": 0.005}
-RELATIVE_STEP = {"permittivity": 0.003, "conductivity": 0.03, "thickness": 0.001, "scattering": 0.01}
+WHOLE_TRACE_QUANTITY = "path gain"  # differentiated through a trace of its own; the others by the paths found once
 MIN_SIGNAL_TO_NOISE = 30.0  # a difference of so many times the noise is known to a per cent
 # Of a difference: by how much that over half the step may differ from it, or neither is known to a per cent.
 MAX_STEP_DISAGREEMENT = 0.03
@@ -102,7 +100,7 @@ def _rows(name: str, scene: GradientScene, mode: str, parameter: str, count: int
     generator = torch.Generator().manual_seed(seed)
     parts: dict[str, list[Derivatives]] = {quantity: [] for quantity in PATH_QUANTITIES}
     try:
-        for case in _cases(scene, mode, parameter, count, generator):
+        for case in random_cases(scene, mode, parameter, count, generator):
             derivatives = _in_one_sum(case) if case.rows_of == "all" else _one_by_one(case)
             for quantity, values in derivatives.items():
                 parts[quantity].append(values)
@@ -116,7 +114,7 @@ def _map_rows(count: int, seed: int) -> list[GradientRow]:
     radio, scene = canyon_radio_map(), GRADIENT_SCENES[MAP_SCENE]
     generator = torch.Generator().manual_seed(seed)
     points = scene.draw(generator, 2 * count)[:, :2] * 0.8
-    step = _unit(torch.randn(points.shape, generator=generator, device=generator.device), by_row=True) * scene.step
+    step = unit_rows(torch.randn(points.shape, generator=generator, device=generator.device), by_row=True) * scene.step
     # Between pixel centres the lookup is smooth, across their lines it has kinks.
     pixel = (points + radio.grid.size / 2) / radio.grid.pixel - 0.5
     smooth = ((pixel - pixel.round()).abs() * radio.grid.pixel > 2 * scene.step).all(1)
@@ -173,27 +171,14 @@ def _row(scene: str, mode: str, parameter: str, quantity: str, parts: list[Deriv
     )
 
 
-@dataclass(frozen=True)
-class GradientCase:
-    """A trace to differentiate: `trace` takes a parameter's value, of which each link has its own row."""
-
-    trace: Callable[[Tensor], PathSet]
-    value: Tensor
-    step: Tensor
-    """direction times step, as large as `value`"""
-    rows_of: str
-    """what a row of `value` belongs to: receiver, cell, or all"""
-    noise: float
-    """of a quantity, relative: float32 through a trace"""
-
-
 def _differences(case: GradientCase) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor]], Tensor]:
     """Difference of every quantity over the step, its noise and its disagreement, per link, and which links count.
 
     Links that count have the same paths throughout.
     """
     with torch.no_grad():
-        traces = {k: case.trace(case.value + k * case.step) for k in (0.0, 0.5, -0.5, 1.0, -1.0)}
+        shifted = {k: case.trace(case.value + k * case.step) for k in (0.5, -0.5, 1.0, -1.0)}
+        traces = {0.0: case.trace_found(case.value), **shifted}
         values = {name: {k: q(f).double() for k, f in traces.items()} for name, q in PATH_QUANTITIES.items()}
     counts = [f.count() for f in traces.values()]
     same = torch.stack([count == counts[0] for count in counts]).all(0) & traces[0.0].known()
@@ -230,7 +215,8 @@ def _one_by_one(case: GradientCase) -> dict[str, Derivatives]:
     axis = 1 if case.rows_of == "receiver" else 0
     has_link, derivatives = chosen.any(axis), {}
     for name, quantity in PATH_QUANTITIES.items():
-        along = _along(case, lambda paths, q=quantity: (q(paths).double() * chosen).sum())
+        trace = case.trace if name == WHOLE_TRACE_QUANTITY else case.trace_found
+        along = _along(case, trace, lambda paths, q=quantity: (q(paths).double() * chosen).sum())
         per_row = along.reshape(len(case.value), -1).sum(1)
         derivatives[name] = (per_row[has_link], *(part.sum(axis)[has_link] for part in differences[name]))
     return derivatives
@@ -253,14 +239,14 @@ def _in_one_sum(case: GradientCase) -> dict[str, Derivatives]:
     ]
     flat = [name for name, (d, n, _) in size.items() if abs(d) <= n]
 
-    def along(names: list[str], scale: dict[str, float]) -> float:
+    def along(trace: Callable[[Tensor], PathSet], names: list[str], scale: dict[str, float]) -> float:
         def total(p):
             return torch.stack([(PATH_QUANTITIES[n](p).double() * chosen).sum() / scale[n] for n in names]).sum()
 
-        return float(_along(case, total).sum()) if names else 0.0
+        return float(_along(case, trace, total).sum()) if names else 0.0
 
-    error = along(moving, {name: d for name, (d, *_) in size.items()}) - len(moving)
-    remainder = along(flat, {name: n for name, (_, n, _) in size.items()})
+    error = along(case.trace, moving, {name: d for name, (d, *_) in size.items()}) - len(moving)
+    remainder = along(case.trace_found, flat, {name: n for name, (_, n, _) in size.items()})
     exact = {name: size[name][0] * (1 + error) for name in moving} | {name: size[name][1] * remainder for name in flat}
 
     def scalar(value):
@@ -269,18 +255,12 @@ def _in_one_sum(case: GradientCase) -> dict[str, Derivatives]:
     return {name: tuple(map(scalar, (value, *size[name]))) for name, value in exact.items()}  # type: ignore[misc]
 
 
-def _along(case: GradientCase, total: Callable[[PathSet], Tensor]) -> Tensor:
+def _along(case: GradientCase, trace: Callable[[Tensor], PathSet], total: Callable[[PathSet], Tensor]) -> Tensor:
     """Derivative of a number along the step, of each entry of the parameter."""
     value = case.value.clone().requires_grad_()
-    result = total(case.trace(value))
+    result = total(trace(value))
     gradient = torch.autograd.grad(result, value, allow_unused=True)[0] if result.requires_grad else None
     return ((torch.zeros_like(value) if gradient is None else gradient) * case.step).double()
-
-
-def _unit(direction: Tensor, by_row: bool) -> Tensor:
-    """The direction scaled to length 1, or every row of it."""
-    flat = direction.reshape(len(direction), -1) if by_row else direction.reshape(1, -1)
-    return (flat / flat.norm(dim=1, keepdim=True)).view(direction.shape)
 
 
 def _one_link(same: Tensor, rows_of: str) -> Float[Tensor, "receiver cell"]:
@@ -291,32 +271,3 @@ def _one_link(same: Tensor, rows_of: str) -> Float[Tensor, "receiver cell"]:
     else:
         best = weight == weight.max(1 if rows_of == "receiver" else 0, keepdim=True).values
     return (best & same).double()
-
-
-def _cases(
-    scene: GradientScene, mode: str, parameter: str, count: int, generator: torch.Generator
-) -> Iterator[GradientCase]:
-    """Random configurations until there are `count`."""
-    made = 0
-    while made < count:
-        sim, points = scene.simulator(), scene.draw(generator)
-        frozen = sim.freeze(points) if mode == "frozen" else None
-        velocity = torch.randn(points.shape, generator=generator, device=generator.device) * 5
-        rows_of, value, unit = scene.draw_value(parameter, points, generator)
-        direction = _unit(
-            torch.randn(value.shape, generator=generator, device=generator.device), by_row=rows_of != "all"
-        )
-        length = scene.step if unit == "metres" else STEP_OF_UNIT.get(unit)
-        step = direction * (RELATIVE_STEP[parameter] * value.abs() if length is None else length)
-
-        def trace(at_value: Tensor, frozen=frozen, sim=sim, points=points, velocity=velocity) -> PathSet:
-            position = at_value if parameter == "RX position" else points
-            given = {"ue_velocity": velocity} | (
-                {} if parameter == "RX position" else {scene.parameter_name(parameter): at_value}
-            )
-            if frozen is None:
-                return sim.trace(position, **given)
-            return frozen.trace(position if parameter == "RX position" else None, **given)
-
-        yield GradientCase(trace, value, step, rows_of, scene.noise)
-        made += {"receiver": len(points), "cell": sim.cell_count}.get(rows_of, 1)

@@ -27,6 +27,7 @@ PARAMETER_NAMES = {
     "scattering": "scattering_coefficient",
 }
 PARAMETER_UNITS = {"TX azimuth": "degrees", "TX tilt": "degrees", "RX orientation": "radians"}
+RECEIVER_PARAMETERS = ("RX position", "RX orientation")
 MATERIAL_PARAMETERS = ("permittivity", "conductivity", "thickness", "scattering")
 ENDPOINT_PARAMETERS = ("RX position", "TX position", "TX height", "TX azimuth", "TX tilt", "RX orientation")
 ALL_PARAMETERS = (*ENDPOINT_PARAMETERS, *MATERIAL_PARAMETERS, "object position")
@@ -71,7 +72,7 @@ class GradientScene:
         """Owner of each row of the values (receiver, cell or all), the values, and the unit of steps."""
         sim = self.simulator()
         endpoints = sim.radio_scene.endpoints_of(points, {})
-        if parameter in ("RX position", "RX orientation"):
+        if parameter in RECEIVER_PARAMETERS:
             value = (
                 points
                 if parameter == "RX position"

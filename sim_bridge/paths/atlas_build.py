@@ -21,20 +21,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sim_bridge.backend.path_buffers import to_drjit
 from sim_bridge.backend.runtime import limit_threads
 from sim_bridge.backend.torch_drjit import LOCK
-from sim_bridge.chains.atlas import SCHEMA, Atlas, MastEntries, geometry_key, masts
+from sim_bridge.chains.atlas import SCHEMA, Atlas, geometry_key
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.chains.link_index import smallest_of_groups
+from sim_bridge.chains.mast_entries import MastEntries, masts
 from sim_bridge.chains.ray_launching import THROUGH, crossings
 from sim_bridge.chains.scatterers import sampled_scatterers
-from sim_bridge.chains.wedges import edges_in_sight, to_drjit
+from sim_bridge.chains.wedges import edges_in_sight
 from sim_bridge.engines.config import EngineConfig
 from sim_bridge.engines.run import make_units
 from sim_bridge.engines.units import FieldState, UnitDone, UnitError
 from sim_bridge.paths.atlas_audit import audit
 from sim_bridge.paths.dispatch import PathFinder
+from sim_bridge.paths.edges.edge_pairs import EdgePairs
 from sim_bridge.paths.edges.edge_search import EdgeSearch
+from sim_bridge.paths.edges.horizons import horizon_pairs
 from sim_bridge.scene.measurement_surface import measurement_surface
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.display.progress import with_progress
@@ -85,6 +89,7 @@ def build_atlas(
     meta = {
         "walls": geometry_key(finder.scene.facets.corner),
         "diffraction": tracing.diffraction,
+        "pairs of edges": tracing.pairs_of_edges,
         "scattering": tracing.scattering > 0,
     }
     finder.attach_atlas(Atlas.from_masts(grid, config, finder.scene.sites, entries, meta))
@@ -101,8 +106,9 @@ def build_atlas(
 
 def _size(atlas: Atlas, made: int, seconds: float) -> dict[str, float | int]:
     """How long an atlas took, and how large it is."""
-    sizes = {"chains": len(atlas.walls), "entries": len(atlas.chains.item), "edges": len(atlas.edges.item)}
-    return {"masts_made": made, "seconds": round(seconds, 1), **sizes, "scatterers": len(atlas.scatterers.item)}
+    sizes = {name: len(getattr(atlas, name).item) for name in ("edges", "edge_pairs", "scatterers")}
+    sizes = {"chains": len(atlas.walls), "entries": len(atlas.chains.item), **sizes}
+    return {"masts_made": made, "seconds": round(seconds, 1), **sizes}
 
 
 def cost_text(atlas: Atlas) -> str:
@@ -110,12 +116,12 @@ def cost_text(atlas: Atlas) -> str:
 
     Example:
         >>> from types import SimpleNamespace
-        >>> meta = {"seconds": 25.0, "entries": 10, "edges": 2, "scatterers": 3}
+        >>> meta = {"seconds": 25.0, "entries": 10, "edges": 1, "edge_pairs": 1, "scatterers": 3}
         >>> audit = {"search_ms_per_link": 12.0, "atlas_ms_per_link": 0.5}
         >>> cost_text(SimpleNamespace(meta=meta | {"audit": audit}))
         '25 s, 15 entries; a link costs 0.5 ms instead of 12 ms by search: it pays from some 2174 links on'
     """
-    meta, entries = atlas.meta, sum(atlas.meta[name] for name in ("entries", "edges", "scatterers"))
+    meta, entries = atlas.meta, sum(atlas.meta[name] for name in ("entries", "edges", "edge_pairs", "scatterers"))
     text = f"{meta['seconds']:.0f} s, {entries} entries"
     if "audit" not in meta:
         return text
@@ -145,7 +151,8 @@ class AtlasJob(FieldState):
         tracing, common = scene.tracing, hashlib.sha256(_points_of_pixels(scene, self.grid).numpy().tobytes())
         common.update(geometry_key(scene.facets.corner).encode())
         limits = replace(self.config, seed=0, settle=0, audit=0)
-        common.update(repr((SCHEMA, asdict(limits), tracing.diffraction, tracing.scattering > 0)).encode())
+        effects = (tracing.diffraction, tracing.pairs_of_edges, tracing.scattering > 0)
+        common.update(repr((SCHEMA, asdict(limits), *effects)).encode())
         files = []
         for number, position in enumerate(masts(scene.sites)[0].tolist()):
             key = common.copy()
@@ -182,8 +189,9 @@ def mast_entries(scene: RadioScene, config: AtlasConfig, grid: Grid, number: int
         )
         reflected = (walls > THROUGH).any(1)  # chains that only go straight on are tried everywhere
         edges = _edges_of_pixels(scene, config, position, centres)
+        pairs = _pairs_of_pixels(scene, config, position, centres)
         scatterers = _scatterers_of_pixels(scene, config, position, centres, grid.pixel)
-    return MastEntries(pixel[reflected], walls[reflected], *edges, *scatterers)
+    return MastEntries(pixel[reflected], walls[reflected], *edges, *pairs, *scatterers)
 
 
 def _seed(scene: RadioScene, config: AtlasConfig, number: int) -> int:
@@ -226,6 +234,21 @@ def _edges_of_pixels(
     _, pixel, edge, detour = search.all_ways(*points, 1, len(centres))
     kept = smallest_of_groups(pixel, detour, config.edges)
     return torch.from_numpy(pixel[kept]), torch.from_numpy(seen[edge[kept]])
+
+
+def _pairs_of_pixels(
+    scene: RadioScene, config: AtlasConfig, position: np.ndarray, centres: Float[Tensor, "pixel 3"]
+) -> tuple[Int[Tensor, " entry"], Int[Tensor, "entry 2"]]:
+    """Pixels and the two edges around which a wave comes to their centres, those with the shortest ways."""
+    if not (scene.tracing.pairs_of_edges and config.edge_pairs and len(scene.edges)):
+        none = torch.zeros(0, dtype=torch.long, device="cpu")
+        return none, none.view(0, 1).expand(0, 2)
+    targets = centres.double().numpy()
+    pixel, *edges = horizon_pairs(scene.edges, position, targets)
+    pairs = EdgePairs.of_edges(scene.edges, pixel, np.zeros_like(pixel), np.stack(edges, 1))
+    ways = pairs.free(scene.rt_scene.mi_scene, position[None], targets, scene.boundary_detour)
+    ways = ways.shortest(position[None], targets, config.edge_pairs)
+    return torch.from_numpy(ways.target), torch.from_numpy(ways.number)
 
 
 def _scatterers_of_pixels(

@@ -3,14 +3,14 @@
 import math
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from torch import Tensor
 
 from sim_bridge.backend import sionna_internals
-from sim_bridge.backend.edge_buffers import by_scatterers, joined
+from sim_bridge.backend.candidate_buffers import by_scatterers, from_chains, joined
 from sim_bridge.chains.atlas import Atlas
+from sim_bridge.paths.edges.edge_pairs import EdgePairs, ends_of
 from sim_bridge.paths.edges.edge_search import listed_edge_paths
 from sim_bridge.scene.endpoints import Endpoints
 from sim_bridge.scene.radio_scene import RadioScene
@@ -31,7 +31,7 @@ def atlas_candidates(
     `ends` are the endpoints in Dr.Jit.
     """
     position = endpoints.target.detach().cpu()
-    buffer = chain_candidates(scene, atlas.candidates(position), search.diffraction)
+    buffer = chain_candidates(scene, atlas.candidates(position), ends, search.diffraction)
     if search.diffraction:
         target, source, edge = (values.numpy() for values in atlas.edge_candidates(position))
         listed, count, rt_scene = (target, source, edge), atlas.config.edges, scene.rt_scene
@@ -48,18 +48,20 @@ def atlas_candidates(
     return joined(buffer, _scattered_paths(scene, atlas, endpoints, search)) if search.scattering else buffer
 
 
-def chain_candidates(scene: RadioScene, chains: Chains, diffraction: bool) -> PathsBuffer:
+def atlas_pairs(scene: RadioScene, atlas: Atlas, endpoints: Endpoints) -> EdgePairs:
+    """Ways around two edges that an atlas keeps for the surroundings of receivers, the shortest of each link."""
+    target, source, number = (v.numpy() for v in atlas.pair_candidates(endpoints.target.detach().cpu()))
+    points = (ends_of(endpoints.source), ends_of(endpoints.target))
+    pairs = EdgePairs.of_edges(scene.edges, target, source, number)
+    ways = pairs.free(scene.rt_scene.mi_scene, *points, scene.boundary_detour)
+    return ways.shortest(*points, atlas.config.edge_pairs)
+
+
+def chain_candidates(
+    scene: RadioScene, chains: Chains, ends: sionna_internals.DrJitEndpoints, diffraction: bool
+) -> PathsBuffer:
     """Chains of walls for a buffer whose paths may diffract."""
-    (target, source, walls), facets = chains, scene.facets
-    kind = torch.where(
-        walls > 1,
-        sionna_internals.SPECULAR_REFLECTION,
-        torch.where(walls == 1, sionna_internals.REFRACTION, sionna_internals.NONE),
-    )
-    facet = torch.from_numpy(facets.first)[(walls - 2).clamp(min=0)]
-    columns = (facets.shape, facets.primitive, facets.corner[:, 0])
-    shape, primitive, corner = (torch.from_numpy(np.ascontiguousarray(values))[facet] for values in columns)
-    return sionna_internals.from_chains(target, source, kind, shape, primitive, corner, diffraction)
+    return from_chains(*chains, scene.facets.plane_table, (ends.source, ends.target), diffraction)
 
 
 def _scattered_paths(

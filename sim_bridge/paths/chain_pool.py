@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sim_bridge.chains.atlas import Atlas, masts
+from sim_bridge.chains.atlas import Atlas
 from sim_bridge.chains.config import AtlasConfig
+from sim_bridge.chains.mast_entries import masts
 from sim_bridge.chains.ray_launching import THROUGH, crossings
 from sim_bridge.paths import solver
 from sim_bridge.paths.dispatch import PathFinder

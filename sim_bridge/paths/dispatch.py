@@ -106,6 +106,7 @@ class PathFinder:
             "walls": geometry_key(self.scene.facets.corner),
             "depth": tracing.max_depth,
             "diffraction": tracing.diffraction,
+            "pairs of edges": tracing.pairs_of_edges,
             "scattering": tracing.scattering > 0,
         }
         stored = {**atlas.meta, "sites": atlas.sites, "depth": atlas.config.depth}

@@ -45,6 +45,11 @@ class InteractionPlanes:
         """Planes with walls and edges moved by `shift` in metres."""
         return replace(self, corner=self.corner + shift)
 
+    def trimmed(self) -> "InteractionPlanes":
+        """Without the last levels, at which no path meets anything; the first one stays."""
+        used = max(int((self.kind > 0).any(0).sum()), 1)
+        return InteractionPlanes(*(v[:, :used] for v in (self.kind, self.corner, self.axis, self.fixed)))
+
     def to(self, device: torch.device) -> "InteractionPlanes":
         """The planes on a device."""
         return InteractionPlanes(*(values.to(device) for values in (self.kind, self.corner, self.axis, self.fixed)))

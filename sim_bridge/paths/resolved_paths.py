@@ -49,6 +49,11 @@ class ResolvedPaths(ShortRepr):
         return interaction_surfaces(self.buffer, self.count)
 
     @cached_property
+    def edge_levels(self) -> list[int]:
+        """Numbers, from 1, of the interactions at which any path meets an edge."""
+        return [number + 1 for number in (self.surfaces[0] == EDGE).any(0).nonzero()[:, 0].tolist()]
+
+    @cached_property
     def _cache(self) -> dict[str | int, Any]:
         """Planes, the turning points of the last call, and by its number the paths of each carrier."""
         return {}
@@ -110,7 +115,7 @@ class ResolvedPaths(ShortRepr):
 
     def _wedges(self, scene: RadioScene) -> list[PathWedges]:
         around, wedges = self.edge_faces(scene.facets), self.buffer.diffracting_wedges
-        if around is None or wedges is None:
+        if around is None or wedges is None or not self.edge_levels:
             return []
 
         def materials(triangle: np.ndarray) -> np.ndarray:

@@ -12,14 +12,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sim_bridge.backend import sionna_internals
-from sim_bridge.backend.edge_buffers import around_edges, joined
-from sim_bridge.backend.path_buffers import interaction_counts
+from sim_bridge.backend.candidate_buffers import around_edges, joined
+from sim_bridge.backend.path_buffers import interaction_counts, to_drjit
 from sim_bridge.backend.torch_drjit import LOCK, call_drjit
 from sim_bridge.chains.atlas import Atlas
 from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
-from sim_bridge.chains.wedges import NO_COHERENCE, sionna_wedges, to_drjit
-from sim_bridge.paths.atlas_candidates import Chains, atlas_candidates, chain_candidates
+from sim_bridge.chains.wedges import sionna_wedges
+from sim_bridge.paths.atlas_candidates import Chains, atlas_candidates, atlas_pairs, chain_candidates
 from sim_bridge.paths.edges.coherence import LinkPaths, power_factors
 from sim_bridge.paths.edges.edge_pairs import EdgePairs, edge_pairs, ends_of
 from sim_bridge.paths.edges.edge_search import at_edges_of_scene, edge_paths
@@ -42,23 +42,25 @@ class SearchOverflow(Exception):
 def from_atlas(
     scene: RadioScene, atlas: Atlas, endpoints: Endpoints, search: sionna_internals.PathSearch
 ) -> ResolvedPaths:
-    """The paths among what an atlas keeps for the receivers' surroundings; ways around two edges are found by geometry,
-    as a search finds them."""
+    """The paths among what an atlas keeps for the receivers' surroundings."""
     ends = _drjit(endpoints)
     with LOCK:
         buffer = atlas_candidates(scene, atlas, endpoints, ends, search)
         resolved = sionna_internals.resolve(scene.rt_scene, scene.facets.base, buffer, ends, search.diffraction)
         paths = ResolvedPaths(*resolved, search, by_scatterers=search.scattering)
-        return _with_second_edges(scene, paths, scene.edges if search.diffraction else None, endpoints)
+        if not scene.tracing.pairs_of_edges:
+            return paths
+        return _with_pairs(scene, paths, atlas_pairs(scene, atlas, endpoints))
 
 
 def from_chains(
     scene: RadioScene, candidates: Chains, endpoints: Endpoints, search: sionna_internals.PathSearch
 ) -> ResolvedPaths:
     """The paths among chains of walls that are worth trying."""
+    ends = _drjit(endpoints)
     with LOCK:
-        buffer = chain_candidates(scene, candidates, False)
-        resolved = sionna_internals.resolve(scene.rt_scene, scene.facets.base, buffer, _drjit(endpoints), False)
+        buffer = chain_candidates(scene, candidates, ends, False)
+        resolved = sionna_internals.resolve(scene.rt_scene, scene.facets.base, buffer, ends, False)
         return ResolvedPaths(*resolved, search)
 
 
@@ -96,21 +98,11 @@ def search_paths(
             buffer = joined(at_edges_of_scene(buffer, scene.facets, edges), found)
         positions = {name: position.detach().double().cpu() for name, position in moved_objects(given).items()}
         resolved = sionna_internals.resolve(rt_scene, scene.facets.base, buffer, padded, search.diffraction)
-        return _with_second_edges(scene, ResolvedPaths(*resolved, search, positions), edges, endpoints)
-
-
-def _with_second_edges(
-    scene: RadioScene, paths: ResolvedPaths, edges: DiffractionEdges | None, endpoints: Endpoints
-) -> ResolvedPaths:
-    """Paths, and behind them those around two edges, where these are asked for."""
-    if edges is None or scene.tracing.diffraction_order < 2 or paths.search.max_depth < 2:
-        return paths
-    points = (ends_of(endpoints.source), ends_of(endpoints.target))
-    return _with_pairs(scene, paths, edge_pairs(scene.rt_scene.mi_scene, edges, *points, _boundary_detour(scene)))
-
-
-def _boundary_detour(scene: RadioScene) -> float:
-    return NO_COHERENCE * scene.wavelength
+        paths = ResolvedPaths(*resolved, search, positions)
+        if edges is None or not scene.tracing.pairs_of_edges:
+            return paths
+        points = (ends_of(endpoints.source), ends_of(endpoints.target))
+        return _with_pairs(scene, paths, edge_pairs(rt_scene.mi_scene, edges, *points, scene.boundary_detour))
 
 
 def _with_pairs(scene: RadioScene, paths: ResolvedPaths, pairs: EdgePairs) -> ResolvedPaths:
@@ -159,7 +151,7 @@ def re_resolve(
         if not paths.pairs:
             return again
         points = (ends_of(endpoints.source), ends_of(endpoints.target))
-        pairs = paths.pairs.free(scene.rt_scene.mi_scene, *points, _boundary_detour(scene))
+        pairs = paths.pairs.free(scene.rt_scene.mi_scene, *points, scene.boundary_detour)
         return _with_pairs(scene, again, pairs)
 
 
@@ -235,7 +227,7 @@ def _evaluate(
         with scene_parameters.temporary_parameters(rt_scene, dict(zip(learned, arrays[15:], strict=True))), at_once:
             return sionna_internals.evaluate(
                 rt_scene, paths.buffer, paths.count, sionna_internals.DrJitEndpoints(*points), turning, paths.search,
-                wedges,
+                wedges, paths.edge_levels,
             )  # fmt: skip
 
     with LOCK:

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from sionna.rt.utils import spawn_ray_to
 
+from sim_bridge.backend.path_buffers import to_drjit
 from sim_bridge.chains.edges import DiffractionEdges
-from sim_bridge.chains.wedges import COHERENCE_LENGTH, EDGE_CLEARANCE, NO_COHERENCE, to_drjit
+from sim_bridge.chains.wedges import COHERENCE_LENGTH, EDGE_CLEARANCE, NO_COHERENCE
 from sim_bridge.radio_maps.diffraction import CellEdges
 from sim_bridge.scene.radio_scene import RadioScene
 from uel.core.grid import Grid

@@ -16,6 +16,7 @@ from torch import Tensor
 from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
 from sim_bridge.chains.scatterers import Scatterers
+from sim_bridge.chains.wedges import NO_COHERENCE
 from sim_bridge.scene import cell_antennas, scene_parameters
 from sim_bridge.scene.endpoints import Endpoints, rotation
 from sim_bridge.scene.foliage import Foliage
@@ -93,6 +94,11 @@ class RadioScene:
     def edges(self) -> DiffractionEdges:
         """Where waves diffract, as the scene was opened."""
         return DiffractionEdges.from_facets(self.facets)
+
+    @property
+    def boundary_detour(self) -> float:
+        """Detour (m) around an edge up to which a diffracted field interferes with the wave that the edge cuts off."""
+        return NO_COHERENCE * self.wavelength
 
     @cached_property
     def scatterers(self) -> Scatterers:

@@ -63,6 +63,8 @@ def small_atlas() -> Atlas:
         walls=torch.tensor([[2, 0, 0]]),
         chains=LinkIndex(torch.tensor([0, 1, 1, 1, 1]), torch.tensor([0])),
         edges=none,
+        pairs=torch.zeros(0, 2, dtype=torch.long),
+        edge_pairs=none,
         scatterers=none,
         scatterer_weight=torch.zeros(0),
         searched_empty=torch.zeros(4, dtype=torch.bool),

@@ -75,6 +75,11 @@ class TracingConfig:
     seed: int = 1
     """seed of all rays"""
 
+    @property
+    def pairs_of_edges(self) -> bool:
+        """Whether paths may go around two edges."""
+        return self.diffraction and self.diffraction_order == 2 and self.max_depth >= 2
+
     def __post_init__(self) -> None:
         require_numbers(self, map_rays=(1, 1e12), ue_height=(0, 1e4), scattering=(0, 1))
         smallest = {"max_depth": 0, "samples": 1, "chunk": 1, "max_paths": 1, "map_batches": 2}

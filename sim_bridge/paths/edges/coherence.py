@@ -124,9 +124,9 @@ def _power(field: Complex[Tensor, "row receive"]) -> Float64[Tensor, " row"]:
 
 def _of_singles(paths: LinkPaths, edge: Int[Tensor, " path"], wavelength: float) -> Entries:
     """The waves that paths around one edge continue: the path without it, and those that its faces reflect."""
-    planes, source = _rows(paths.planes, edge), paths.source[edge]
+    planes, source = _rows(paths.planes, edge).trimmed(), paths.source[edge]
     at_edge = planes.kind == EDGE
-    codes, unscattered = _codes(paths, edge), ~(planes.kind == SCATTER).any(1)
+    codes, unscattered = _codes(paths, edge)[:, : at_edge.shape[1]], ~(planes.kind == SCATTER).any(1)
     keys, detours = [], []
     for face in (None, 0, 1):
         if face is None:
@@ -204,7 +204,9 @@ def _codes(paths: LinkPaths, index: Int[Tensor, " path"]) -> Int[Tensor, "path d
 
 
 def _key(paths: LinkPaths, index: Int[Tensor, " path"], code: Int[Tensor, "path depth"]) -> Int[Tensor, "path column"]:
-    """Link and walls in their order: alike for paths that differ by an edge. A scattered path is like no other."""
+    """Link and walls in their order: alike for paths that differ by an edge. A scattered path is like no other. `code`
+    may lack the last levels, at which these paths meet nothing."""
+    code = torch.nn.functional.pad(code, (0, paths.plane.shape[1] - code.shape[1]))
     order = (code == 0).int().argsort(dim=1, stable=True)
     scattered = (paths.planes.kind[index] == SCATTER).any(1)
     return torch.cat([paths.link[index, None], torch.where(scattered, index + 1, 0)[:, None], code.gather(1, order)], 1)

@@ -1,12 +1,14 @@
 """Paths around two edges one after the other, found by geometry.
 
 Behind a block that hides its own far eave, a wave comes over the near eave, along or above the roof, and down over the
-far one. Candidates are pairs of edges, each of which throws a shadow: the first one as seen from the cell, the second
-one as seen from the phone. The shortest way around both must touch them between their ends, bend towards the shadows
+far one. A search tries all pairs of edges, each of which throws a shadow: the first one as seen from the cell, the
+second one as seen from the phone. An atlas, and a search in a city where these are too many, try those at the horizons
+of both ends (`horizons`). The shortest way around both must touch them between their ends, bend towards the shadows
 (but for the few waves of detour at a shadow's boundary), and be free on its three legs.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import mitsuba as mi
 import numpy as np
@@ -15,11 +17,14 @@ from numpy.typing import NDArray
 from sionna.rt.utils import spawn_ray_to
 from torch import Tensor
 
+from sim_bridge.backend.path_buffers import to_drjit
 from sim_bridge.chains.edges import DiffractionEdges
-from sim_bridge.chains.wedges import edges_in_sight, facing, to_drjit
+from sim_bridge.chains.link_index import smallest_of_groups
+from sim_bridge.chains.wedges import edges_in_sight, facing
+from sim_bridge.paths.edges.horizons import horizon_pairs
 from sim_bridge.paths.image_method import points_on_two_edges
 
-PAIRS_PER_BATCH = 1 << 18  # whose ways are solved at once: some 500 bytes each
+MAX_PAIRS_PER_LINK = 1 << 14  # that are all tried, in 0.1 s; of more, those at the horizons of both ends
 LEG_CLEARANCE = 1e-3  # m off the edges, where the legs are tested
 MIN_LEG = 0.05  # m between the edges: where two edges meet, the corner is no pair of edges
 Array = NDArray[np.float64]
@@ -31,6 +36,8 @@ class EdgePairs:
 
     target: NDArray[np.int64]
     source: NDArray[np.int64]
+    number: NDArray[np.int64]
+    """(pair, 2) of both edges among those that they were taken from"""
     first: DiffractionEdges
     second: DiffractionEdges
     turn: tuple[Array, Array]
@@ -39,12 +46,17 @@ class EdgePairs:
     def __len__(self) -> int:
         return len(self.target)
 
+    @staticmethod
+    def of_edges(edges: DiffractionEdges, target: np.ndarray, source: np.ndarray, number: np.ndarray) -> "EdgePairs":
+        """Pairs of edges by their `number` (pair, 2), which have not been looked at yet (`free`)."""
+        one, two = (edges.select(column) for column in number.T)
+        return EdgePairs(target, source, number, one, two, (one.origin, two.origin))
+
     def select(self, index: np.ndarray) -> "EdgePairs":
         """Some of them."""
         turn = (self.turn[0][index], self.turn[1][index])
-        return EdgePairs(
-            self.target[index], self.source[index], self.first.select(index), self.second.select(index), turn
-        )
+        ends = (self.target[index], self.source[index], self.number[index])
+        return EdgePairs(*ends, self.first.select(index), self.second.select(index), turn)
 
     @staticmethod
     def concatenate(parts: "list[EdgePairs]") -> "EdgePairs":
@@ -52,10 +64,17 @@ class EdgePairs:
         return EdgePairs(
             np.concatenate([part.target for part in parts]),
             np.concatenate([part.source for part in parts]),
+            np.concatenate([part.number for part in parts]),
             DiffractionEdges.concatenate([part.first for part in parts]),
             DiffractionEdges.concatenate([part.second for part in parts]),
             (np.concatenate([part.turn[0] for part in parts]), np.concatenate([part.turn[1] for part in parts])),
         )
+
+    def shortest(self, sources: Array, targets: Array, count: int) -> "EdgePairs":
+        """The `count` shortest ways of each link, of those that are `free`, for given ends (m)."""
+        points = (sources[self.source], *self.turn, targets[self.target])
+        length = sum(np.linalg.norm(end - start, axis=1) for start, end in pairwise(points))
+        return self.select(smallest_of_groups(self.target * len(sources) + self.source, length, count))
 
     def free(self, scene: mi.Scene, sources: Array, targets: Array, limit: float) -> "EdgePairs":
         """Those that are ways for given ends (m): see `edge_pairs`."""
@@ -87,25 +106,23 @@ class EdgePairs:
 
 
 def edge_pairs(scene: mi.Scene, edges: DiffractionEdges, sources: Array, targets: Array, limit: float) -> EdgePairs:
-    """All ways around two edges between sources and targets (m, `point 3`).
+    """Ways around two edges between sources and targets (m, `point 3`).
 
     `limit` (m) is the detour up to which a way need not bend into an edge's shadow.
     """
     shading = [[_shading(scene, edges, point) for point in points] for points in (sources, targets)]
     none = np.zeros(0, np.int64)
-    found = [EdgePairs(none, none, edges.select(none), edges.select(none), (np.zeros((0, 3)), np.zeros((0, 3))))]
+    found = [EdgePairs.of_edges(edges, none, none, np.zeros((0, 2), np.int64))]
     for source, before in enumerate(shading[0]):
         for target, behind in enumerate(shading[1]):
-            first, second = (v.reshape(-1) for v in np.meshgrid(before, behind, indexing="ij"))
-            different = first != second
-            first, second = first[different], second[different]
-            for start in range(0, len(first), PAIRS_PER_BATCH):
-                rows = slice(start, start + PAIRS_PER_BATCH)
-                count = len(first[rows])
-                turn = (np.zeros((count, 3)), np.zeros((count, 3)))
-                of_link = np.full(count, target), np.full(count, source)
-                pairs = EdgePairs(*of_link, edges.select(first[rows]), edges.select(second[rows]), turn)
-                found.append(pairs.free(scene, sources, targets, limit))
+            if len(before) * len(behind) > MAX_PAIRS_PER_LINK:
+                pair = horizon_pairs(edges, sources[source], targets[target, None])[1:]
+            else:
+                pair = tuple(v.reshape(-1) for v in np.meshgrid(before, behind, indexing="ij"))
+            number = np.stack(pair, 1)
+            number = number[number[:, 0] != number[:, 1]]
+            of_link = np.full(len(number), target), np.full(len(number), source)
+            found.append(EdgePairs.of_edges(edges, *of_link, number).free(scene, sources, targets, limit))
     return EdgePairs.concatenate(found)
 
 

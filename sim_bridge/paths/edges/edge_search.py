@@ -12,12 +12,13 @@ import numpy as np
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from sionna.rt.utils import first_order_diffraction_point, spawn_ray_to
 
-from sim_bridge.backend.edge_buffers import around_edges, at_wedges, joined, split_off_edges
+from sim_bridge.backend.candidate_buffers import around_edges, at_wedges, joined, split_off_edges
+from sim_bridge.backend.path_buffers import to_drjit
 from sim_bridge.backend.sionna_internals import DrJitEndpoints
 from sim_bridge.chains.edges import DiffractionEdges
 from sim_bridge.chains.facets import Facets
 from sim_bridge.chains.link_index import smallest_of_groups
-from sim_bridge.chains.wedges import sionna_wedges, to_drjit
+from sim_bridge.chains.wedges import sionna_wedges
 
 LANES_PER_BATCH = 1 << 22  # cells × receivers × edges that are looked at at once: some 100 bytes each
 LEG_CLEARANCE = 1e-3  # m off the edge, where the image method ends its rays, too

@@ -6,9 +6,9 @@ import torch
 
 from sim_bridge.chains.config import AtlasConfig
 from sim_bridge.chains.facets import Facets
-from sim_bridge.chains.scatterers import SCATTERER_SIZE, Scatterers
+from sim_bridge.chains.scatterers import SCATTERER_SIZE, Scatterers, sampled_scatterers
 from sim_bridge.simulator import Sionna
-from tests.helpers.blocks import block, rectangle
+from tests.helpers.blocks import block, rectangle, simulator
 from tests.helpers.ray_traced_scenes import mast, mirror
 from uel.core.grid import Grid
 
@@ -63,6 +63,20 @@ def test_they_bring_the_power_of_many_rays(count: int, limit_db: float) -> None:
         assert bool((power[-1] > 0).all())
     assert float((power[0] / power[1]).log10().abs().max()) < limit_db / 10
     assert float((power[0].sum() / power[1].sum()).log10().abs()) < limit_db / 20
+
+
+def test_a_narrow_yard_whose_walls_are_all_near_has_scatterers() -> None:
+    """A yard of 6 m: no piece of its walls is farther than a pixel and a half."""
+    yard = [(rectangle((x, x + 20.0), (-30.0, 30.0)), 12.0) for x in (-23.0, 3.0)]
+    sim = simulator(yard, mast((0.0, -25.0, 40.0)), scattering=0.3, diffraction=False, max_depth=1)
+    pieces, scene = Scatterers.from_facets(sim.facets), sim.scene.mi_scene
+    place = np.array([[0.0, 0.0, 1.5]])
+    source = np.array([0.0, -25.0, 40.0])
+    row, piece, weight = sampled_scatterers(scene, pieces, source, place, 24.0, 8)
+    assert len(row) == 8
+    assert bool((np.linalg.norm(pieces.position[piece] - place, axis=1) < 36.0).all())
+    assert bool(np.isfinite(weight).all())
+    assert bool((weight > 0).all())
 
 
 def test_power_follows_the_mast_as_its_differences_do() -> None:

@@ -51,6 +51,14 @@ def test_derivatives_are_those_of_differences() -> None:
     assert torch.autograd.gradcheck(points, tuple(v.requires_grad_() for v in given))
 
 
+def test_levels_at_which_no_path_meets_anything_change_nothing() -> None:
+    met, (source, target) = bends([MIRROR, 0, 0], [EDGE, THROUGH, 0]), ends(2)
+    points = turning_points(met, source, target)
+    assert met.trimmed().kind.tolist() == [[MIRROR, 0], [EDGE, THROUGH]]
+    assert torch.equal(turning_points(met.trimmed(), source, target), points[:, :2])
+    assert torch.equal(points[:, 1], points[:, 2])
+
+
 def test_what_is_unfolded_is_kept_only_while_nothing_moves() -> None:
     met, (source, target) = bends(*KINDS), ends(len(KINDS))
     paths = object.__new__(ResolvedPaths)  # without a buffer of Sionna's

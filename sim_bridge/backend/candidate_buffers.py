@@ -1,4 +1,8 @@
-"""Sionna's buffers of paths around edges and by way of scatterers: written, and put together.
+"""Candidates written into Sionna's buffers of paths: chains of walls, edges and scatterers, and what they are put
+together to.
+
+An atlas gives all chains of a neighbourhood, most of which are no paths to the receiver itself: their lines meet a
+wall's plane beside the wall. That is found out by arithmetic alone, before a ray is traced (`_meets_walls`).
 
 As `sionna_internals` it touches private names of version 2.2.0.
 """
@@ -10,13 +14,103 @@ from typing import TypeVar
 import drjit as dr
 import mitsuba as mi
 import numpy as np
+from jaxtyping import Int
 from sionna.rt.constants import InteractionType
 from sionna.rt.path_solvers.paths_buffer import PathsBuffer
 from sionna.rt.utils import WedgeGeometry
+from torch import Tensor
 
+BOX_MARGIN = 0.5  # m around the walls of a plane: far above float32's rounding over several images
+LINE_MARGIN = 1e-3  # of a line's length, by which it may seem to end before a plane
 Column = TypeVar("Column")
 _ROWS = ("_valid", "_src_indices", "_tgt_indices", *(f"_k_{end}_{axis}" for end in ("tx", "rx") for axis in "xyz"))
 _TENSORS = ("_interaction_types", "_shapes", "_primitives", "_vertices_x", "_vertices_y", "_vertices_z", "_probs")
+
+
+@dataclass(frozen=True)
+class PlaneTable:
+    """The planes of a scene, one a row."""
+
+    shape: mi.UInt
+    """Mitsuba's number of the mesh of a triangle in it"""
+    primitive: mi.UInt
+    """that triangle's index in the mesh"""
+    corner: mi.Point3f
+    """of that triangle, m"""
+    normal: mi.Vector3f
+    low: mi.Point3f
+    """of the box around all walls in the plane, and in planes next to the same, m"""
+    high: mi.Point3f
+
+
+def from_chains(
+    target: Int[Tensor, " row"],
+    source: Int[Tensor, " row"],
+    walls: Int[Tensor, "row depth"],
+    planes: PlaneTable,
+    ends: tuple[mi.Point3f, mi.Point3f],
+    diffraction: bool,
+) -> PathsBuffer:
+    """Candidates as Sionna's image method takes them, in the order of the chains.
+
+    Args:
+        target: receiver of each chain.
+        source: its cell.
+        walls: 0 nothing more, 1 a wall gone through, 2 + i a reflection off plane i (`Atlas.walls`).
+        planes: of the scene.
+        ends: positions of cells and of receivers, m.
+        diffraction: whether the buffer's paths may diffract.
+    """
+    depth = walls.shape[1]
+    if not len(walls):  # Dr.Jit does not calculate with empty arrays
+        return PathsBuffer(0, depth, diffraction)
+    wall, cell, receiver = (_uint(values) for values in (walls.flatten(), source, target))
+    points = (dr.gather(mi.Point3f, ends[0], cell), dr.gather(mi.Point3f, ends[1], receiver))
+    kept = dr.compress(_meets_walls(wall, depth, planes, *points))
+    rows = dr.width(kept)
+    paths = PathsBuffer(rows, depth, diffraction)
+    if not rows:
+        return paths
+    paths._src_indices, paths._tgt_indices = (dr.gather(mi.UInt, index, kept) for index in (cell, receiver))
+    row, level = (dr.repeat(kept, depth), dr.tile(dr.arange(mi.UInt, depth), rows))
+    wall = dr.gather(mi.UInt, wall, row * depth + level)
+    plane = dr.select(wall > 1, wall - 2, 0)
+    passes = dr.select(wall == 1, mi.UInt(InteractionType.REFRACTION), mi.UInt(InteractionType.NONE))
+    kind = dr.select(wall > 1, mi.UInt(InteractionType.SPECULAR), passes)
+    shape, primitive = (dr.gather(mi.UInt, values, plane) for values in (planes.shape, planes.primitive))
+    for name, values in (("_interaction_types", kind), ("_shapes", shape), ("_primitives", primitive)):
+        setattr(paths, name, mi.TensorXu(values, shape=(rows, depth)))
+    for axis, values in zip("xyz", dr.gather(mi.Point3f, planes.corner, plane), strict=True):
+        setattr(paths, f"_vertices_{axis}", mi.TensorXf(values, shape=(rows, depth)))
+    paths._probs = dr.full(mi.TensorXf, 1.0, [rows, depth])
+    paths._paths_counter = mi.UInt(rows)
+    paths.schedule()
+    dr.eval()
+    return paths
+
+
+def _meets_walls(wall: mi.UInt, depth: int, planes: PlaneTable, source: mi.Point3f, target: mi.Point3f) -> mi.Bool:
+    """Whether the line of each chain, unfolded, meets the walls it is reflected off, be something in the way or not."""
+    images, image = [], source
+    codes = [dr.gather(mi.UInt, wall, dr.arange(mi.UInt, dr.width(target.x)) * depth + level) for level in range(depth)]
+    for code in codes:
+        plane, reflects = dr.select(code > 1, code - 2, 0), code > 1
+        normal = dr.gather(mi.Vector3f, planes.normal, plane)
+        height = dr.dot(image - dr.gather(mi.Point3f, planes.corner, plane), normal)
+        image = dr.select(reflects, image - 2 * height * normal, image)
+        images.append(image)
+    meets, ahead = mi.Bool(True), target
+    for code, image in zip(reversed(codes), reversed(images), strict=True):
+        plane, reflects = dr.select(code > 1, code - 2, 0), code > 1
+        normal, line = dr.gather(mi.Vector3f, planes.normal, plane), image - ahead
+        height = dr.dot(dr.gather(mi.Point3f, planes.corner, plane) - ahead, normal)
+        share = height / dr.dot(line, normal)
+        point = ahead + share * line
+        low, high = (dr.gather(mi.Point3f, box, plane) for box in (planes.low, planes.high))
+        inside = dr.all((point > low - BOX_MARGIN) & (point < high + BOX_MARGIN))
+        meets &= ~reflects | (inside & (share > -LINE_MARGIN) & (share < 1 + LINE_MARGIN))
+        ahead = dr.select(reflects, point, ahead)
+    return meets
 
 
 def around_edges(
@@ -150,3 +244,7 @@ def _concatenated(first: Column, second: Column) -> Column:
     if isinstance(first, mi.Float | mi.UInt):
         return dr.concat((first, second))
     return type(first)(*(dr.concat(axes) for axes in zip(first, second, strict=True)))
+
+
+def _uint(values: Tensor) -> mi.UInt:
+    return mi.UInt(values.numpy().astype(np.uint32))
