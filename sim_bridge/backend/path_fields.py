@@ -129,7 +129,7 @@ class PathFields(FieldCalculator):
         """The wedge of each lane, `behind` the second one of its path, the length of its transition functions (m), and
         its spreading over that of a single edge, which Sionna puts in."""
         near, middle, far = (dr.maximum(leg, 1e-6) for leg in self._legs)
-        rest, straight = dr.select(self._twice, middle, far), near + middle
+        straight = near + middle
         # Between the planes of each edge and the wave from one to the other.
         way = dr.select(behind, into, mi.Vector3f(1, 0, 0))
         across = (
@@ -145,7 +145,7 @@ class PathFields(FieldCalculator):
         )
         return (
             self._wedges[0].select(~behind, self._wedges[1]),
-            dr.select(behind, second, near * rest / (near + rest)),
+            dr.select(behind, second, near * middle / straight),
             dr.select(behind, dr.sqrt(dr.select(behind, pair * single, 1.0)), 1.0),
         )
 

@@ -1,5 +1,5 @@
-"""Everything at once, five interactions with edges and scattering: an atlas against stock Sionna's search; and what an
-atlas costs to build for larger tiles and more cells."""
+"""Everything at once, five interactions with edges, pairs of edges and scattering: an atlas against stock Sionna's
+search; and what an atlas costs to build for larger tiles and more cells."""
 
 import json
 import resource
@@ -23,7 +23,9 @@ from uel.radio.tracing_config import TracingConfig
 
 CITY, CENTER, DEPTH, SCATTERING, SITES = "florence", (0.0, 100.0), 5, 0.3, 8
 RECEIVERS, STOCK_RECEIVERS, STOCK_SAMPLES, QUERIES = 256, 16, 20_000, 4
-WHOLE = TracingConfig(max_depth=DEPTH, samples=STOCK_SAMPLES, scattering=SCATTERING, max_paths=1_000_000, memory=2.0)
+WHOLE = TracingConfig(
+    max_depth=DEPTH, diffraction_order=2, samples=STOCK_SAMPLES, scattering=SCATTERING, max_paths=1_000_000, memory=2.0
+)
 ATLAS = AtlasConfig(rays=300_000, depth=DEPTH, audit=0)
 GIBIBYTE = 2**20  # of the kibibytes that Linux counts
 

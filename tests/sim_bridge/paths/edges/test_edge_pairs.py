@@ -5,35 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import scipy.special
 import torch
 
 from sim_bridge.paths.image_method import points_on_two_edges
 from tests.helpers.blocks import rectangle, ridges, simulator
-from tests.helpers.ray_traced_scenes import friis, mast
+from tests.helpers.knife_edges import TWICE, epstein_peterson_db
+from tests.helpers.ray_traced_scenes import bundled, friis, mast
 from uel.core.constants import SPEED_OF_LIGHT
-
-WAVELENGTH = SPEED_OF_LIGHT / 3.5e9
-TWICE = {"max_depth": 2, "diffraction": True, "diffraction_order": 2, "size": 512.0}
-
-
-def knife_edge_db(near: float, far: float, height: float) -> float:
-    """Loss J(ν) of ITU-R P.526-15, equations 26 to 30, of an edge `height` above the line between its ends (m)."""
-    sine, cosine = scipy.special.fresnel(height * math.sqrt(2 / WAVELENGTH * (1 / near + 1 / far)))
-    return -10 * math.log10(((0.5 - cosine) ** 2 + (0.5 - sine) ** 2) / 2)
-
-
-def epstein_peterson_db(points: list[tuple[float, float]]) -> float:
-    """Loss over two edges by ITU-R P.526-15, section 4.4.1: x and z of the ends and of the edges between them."""
-    x0, x1, x2, x3 = (x for x, _ in points)
-
-    def above(a, b, c):
-        return b[1] - (a[1] + (c[1] - a[1]) * (b[0] - a[0]) / (c[0] - a[0]))
-
-    a, b, c = x1 - x0, x2 - x1, x3 - x2
-    one = knife_edge_db(a, b, above(points[0], points[1], points[2]))
-    two = knife_edge_db(b, c, above(points[1], points[2], points[3]))
-    return one + two + 10 * math.log10((a + b) * (b + c) / (b * (a + b + c)))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +45,18 @@ def test_over_a_flat_roof_that_hides_its_far_eave_there_is_a_path() -> None:
     assert loss == pytest.approx(epstein_peterson_db(ends), abs=2.0)
     way = sum(math.dist(a, b) for a, b in pairwise(ends))
     assert float(paths.delay[over]) * SPEED_OF_LIGHT == pytest.approx(way, abs=1e-2)
+
+
+def test_paths_around_one_edge_have_the_same_field_beside_paths_around_two() -> None:
+    places, fields = torch.tensor([[25.0, -3.0, 1.5], [24.0, 18.0, 1.5]]), []
+    for order in (1, 2):
+        tracing = {"max_depth": 2, "samples": 2000, "diffraction": True, "diffraction_order": order}
+        paths = bundled("simple_street_canyon", mast((-30.0, 2.0, 12.0)), **tracing).trace(places)
+        assert (paths.interactions[:, 2] == 2).any() == (order == 2)
+        one = (paths.interactions[:, 2] == 1).nonzero()[:, 0]
+        fields.append(paths.amplitude[one, :, 0])
+    assert len(fields[0]) > 20
+    torch.testing.assert_close(*fields, rtol=1e-3, atol=1e-9)
 
 
 def test_gain_over_two_edges_has_the_slope_of_its_differences() -> None:

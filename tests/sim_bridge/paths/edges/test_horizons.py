@@ -12,19 +12,20 @@ from sim_bridge.paths.edges.edge_pairs import EdgePairs, edge_pairs
 from sim_bridge.paths.edges.horizons import horizon_pairs
 from sim_bridge.simulator import Sionna
 from tests.helpers.blocks import rectangle, simulator
+from tests.helpers.knife_edges import TWICE, epstein_peterson_db
 from tests.helpers.ray_traced_scenes import friis, mast
-from tests.sim_bridge.paths.edges.test_edge_pairs import TWICE, epstein_peterson_db
 from uel.core.grid import Grid
 
-MAST = (-60.0, 0.0, 15.0)
+MAST, TALL = (-60.0, 0.0, 15.0), (-60.0, 0.0, 40.0)
 ROOF = [(rectangle((0.0, 12.0), (-150.0, 150.0)), 20.0)]
-ROWS = [(rectangle((x, x + 12.0), (-40.0, 40.0)), top) for x, top in ((0.0, 20.0), (40.0, 16.0))]
+# From a tall mast a wave goes over the far eave of the first house, then over that of the second one.
+ROWS = [(rectangle((x, x + 12.0), (-40.0, 40.0)), top) for x, top in ((0.0, 36.0), (40.0, 25.0))]
 GRID = Grid(size=160.0, pixel=8.0)
 TINY = AtlasConfig(rays=1000, depth=2, settle=0, audit=0)
 
 
-def with_atlas(buildings: list, **tracing: object) -> Sionna:
-    sim = simulator(buildings, mast(MAST), **{**TWICE, **tracing})
+def with_atlas(buildings: list, place: tuple[float, float, float] = MAST) -> Sionna:
+    sim = simulator(buildings, mast(place), **TWICE)
     sim.build_atlas(TINY, GRID)
     return sim
 
@@ -44,13 +45,12 @@ def test_over_rows_of_houses_it_finds_what_the_search_finds_over_them() -> None:
     random = torch.Generator().manual_seed(0)
     phones = torch.rand(40, 2, generator=random) * torch.tensor([20.0, 30.0]) + torch.tensor([54.0, -15.0])
     phones = torch.cat([phones, torch.full((40, 1), 1.5)], 1)
-    found, full = with_atlas(ROWS).trace(phones), simulator(ROWS, mast(MAST), **TWICE).trace(phones)
-    over = found.sum_of_links(found.power * (found.interactions[:, 2] == 2))
+    found, full = (sim.trace(phones) for sim in (with_atlas(ROWS, TALL), simulator(ROWS, mast(TALL), **TWICE)))
+    assert bool(found.known().all())
     # Ways around the houses' corners are the search's; the shortest way of each phone is over the roofs.
-    everything = full.sum_of_links(full.power * (full.interactions[:, 2] == 2))
-    assert bool((over[everything > 0] > 0).all())
-    assert bool((over <= everything * 1.001).all())
     torch.testing.assert_close(found.first_arrival(), full.first_arrival(), rtol=1e-6, atol=0)
+    power = [paths.power[paths.strongest_row()[:, 0]] for paths in (found, full)]
+    torch.testing.assert_close(*power, rtol=1e-3, atol=0)
 
 
 def test_gradients_over_two_edges_of_an_atlas_are_those_of_the_search() -> None:
@@ -65,9 +65,9 @@ def test_gradients_over_two_edges_of_an_atlas_are_those_of_the_search() -> None:
 
 def test_the_way_over_everything_is_among_the_candidates_wherever_it_bends_twice() -> None:
     """The slow twin tries all pairs of edges; of those over roofs, the shortest is a candidate."""
-    sim = simulator(ROWS, mast(MAST), **TWICE)
+    sim = simulator(ROWS, mast(TALL), **TWICE)
     scene, edges = sim.scene.mi_scene, sim.radio_scene.edges
-    source = np.array([MAST])
+    source = np.array([TALL])
     targets = np.array([[x, y, 1.5] for x in (56.0, 70.0, 110.0) for y in (-20.0, 3.0, 17.0)])
     every = edge_pairs(scene, edges, source, targets, 0.0)
     level = (np.abs(every.first.direction[:, 2]) < 0.1) & (np.abs(every.second.direction[:, 2]) < 0.1)
