@@ -1,13 +1,13 @@
 """Random configurations of the gradient check."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sim_bridge.diagnostics.gradient_scenes import RECEIVER_PARAMETERS, GradientScene
-from sim_bridge.paths.frozen_paths import FrozenPaths, ResolvedPart
+from sim_bridge.paths.frozen_paths import FrozenPaths
 from sim_bridge.paths.path_set import PathSet
 from sim_bridge.simulator import Sionna
 
@@ -16,6 +16,8 @@ from sim_bridge.simulator import Sionna
 STEP_OF_UNIT = {"degrees": 0.2, "radians": 0.005}
 RELATIVE_STEP = {"permittivity": 0.003, "conductivity": 0.03, "thickness": 0.001, "scattering": 0.01}
 RECEIVERS_TO_CHOOSE_FROM = 8  # of which one link counts, of each cell or of all
+Arguments = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
+"""Positions and parameters of a trace, by the value that is differentiated by."""
 
 
 @dataclass(frozen=True)
@@ -63,33 +65,38 @@ def random_cases(
                 return value, {"ue_velocity": velocity}
             return points, {"ue_velocity": velocity, scene.parameter_name(parameter): value}
 
-        if mode == "frozen":
-            frozen = sim.freeze(points)
-
-            def trace(value: Tensor, frozen=frozen, arguments=arguments) -> PathSet:
-                position, given = arguments(value)
-                return frozen.trace(position if parameter == "RX position" else None, **given)
-
-            trace_found = trace
-        else:
-            found = _paths_at(sim, *arguments(value))
-
-            def trace(value: Tensor, sim=sim, arguments=arguments) -> PathSet:
-                position, given = arguments(value)
-                return sim.trace(position, **given)
-
-            def trace_found(value: Tensor, sim=sim, arguments=arguments, found=found) -> PathSet:
-                position, given = arguments(value)
-                known = {name: tensor.detach() for name, tensor in given.items()}
-                return FrozenPaths(sim.finder, position, found, known).trace(**given)
-
-        yield GradientCase(trace, trace_found, value, step, rows_of, scene.noise)
+        traces = (_frozen_trace(sim, points, arguments),) * 2 if mode == "frozen" else _traces(sim, value, arguments)
+        yield GradientCase(*traces, value, step, rows_of, scene.noise)
         made += {"receiver": len(points), "cell": sim.cell_count}.get(rows_of, 1)
 
 
-def _paths_at(sim: Sionna, position: Tensor, given: Mapping[str, Tensor]) -> list[ResolvedPart]:
-    """The paths that `sim.trace` finds and evaluates."""
+def _frozen_trace(sim: Sionna, points: Tensor, arguments: Arguments) -> Callable[[Tensor], PathSet]:
+    frozen = sim.freeze(points)
+
+    def trace(value: Tensor) -> PathSet:
+        position, given = arguments(value)
+        return frozen.trace(None if position is points else position, **given)
+
+    return trace
+
+
+def _traces(
+    sim: Sionna, at: Tensor, arguments: Arguments
+) -> tuple[Callable[[Tensor], PathSet], Callable[[Tensor], PathSet]]:
+    """Traces for any value, and by the paths that are found for the value `at`."""
     with torch.no_grad():
+        position, given = arguments(at)
         points = sim.rows(position)
-        known = sim.radio_scene.checked_parameters(given, points)
-        return [(index, paths) for index, paths, _, _ in sim.finder.find_paths(points, known)]
+        batches = sim.finder.find_paths(points, sim.radio_scene.checked_parameters(given, points))
+        found = [(index, paths) for index, paths, _, _ in batches]
+
+    def trace(value: Tensor) -> PathSet:
+        position, given = arguments(value)
+        return sim.trace(position, **given)
+
+    def trace_found(value: Tensor) -> PathSet:
+        position, given = arguments(value)
+        known = {name: tensor.detach() for name, tensor in given.items()}
+        return FrozenPaths(sim.finder, position, found, known).trace(**given)
+
+    return trace, trace_found

@@ -55,7 +55,8 @@ def _pairs(edges: DiffractionEdges, source: Array, targets: Array) -> tuple[Numb
     length = np.linalg.norm(targets[:, :2] - source[:2], axis=1)[row]
     rise = targets[row, 2] - source[2]
     above = height - source[2] > rise * distance / length  # the straight line
-    row, edge, distance, height, length = (v[above] for v in (row, edge, distance, height, length))
+    row, edge = row[above], edge[above]
+    distance, height, length = distance[above], height[above], length[above]
     near = smallest_of_groups(row, -(height - source[2]) / distance, EDGES_PER_HORIZON)
     far = smallest_of_groups(row, -(height - targets[row, 2]) / (length - distance), EDGES_PER_HORIZON)
     start, end = (np.searchsorted(row[far], row[near], side=side) for side in ("left", "right"))
