@@ -82,8 +82,11 @@ def method_label(method: str) -> str:
     return method_style(method).label
 
 
-def run_method_label(method: str) -> str:
-    """The name of a method of a run's own test for readers."""
+def run_method_label(method: str, truth: str = "map") -> str:
+    """The name of a method of a run's own test for readers: grid Bayes is the limit of reports that are drawn from its
+    own map (truth "map"), and no more than a reference where reports are traced (truth "paths")."""
+    if method == "grid_bayes" and truth != "map":
+        return "grid Bayes (reference)"
     return method_style(method, RUN_METHOD_STYLES).label
 
 

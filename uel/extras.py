@@ -22,7 +22,9 @@ EXTRA_OF_LIBRARY = {
 
 
 EXTRA_OF_PACKAGE = {"sim_bridge": "sim", "scenes": "scenes", "training": "train", "explorer": "explore"}
-INCLUDED_EXTRAS: dict[str, set[str]] = {"sim": set(), "scenes": {"sim"}, "train": {"scenes", "sim"}, "explore": {"sim"}}
+INCLUDED_EXTRAS: dict[str, set[str]] = {
+    "sim": set(), "scenes": {"sim"}, "train": {"scenes", "sim"}, "explore": {"sim"}, "tensorboard": set(),
+}  # fmt: skip
 
 
 class MissingExtraError(UelError, ImportError):

@@ -10,85 +10,18 @@ from plotly.subplots import make_subplots
 from explorer.style import (
     CATEGORY_COLOURS,
     GREEN,
-    LIMIT_COLOUR,
     LOCATOR_COLOUR,
     RGB,
-    RUN_METHOD_STYLES,
     SKY,
     Theme,
     cell_colour,
     css_colour,
-    method_style,
-    run_method_label,
 )
 
-RUN_DASHES = ("solid", "dash", "dot", "dashdot")  # of runs side by side
 TIMELINE_SIDES = (74, 16)  # px left and right of a timeline's axes
 TIMELINE_ENDS = (34, 44)  # px above and below them
 TIMELINE_HEIGHT = 430  # px
 STREAMLIT_GAP = 16  # px that Streamlit leaves between elements
-
-
-def error_cdf(errors: Mapping[tuple[str, str], np.ndarray], theme: Theme) -> go.Figure:
-    """Cumulative distributions of errors in m by (run, method); runs differ in dashes, the limit is dashed."""
-    plot = go.Figure()
-    runs = list(dict.fromkeys(run for run, _ in errors))
-    for (run, method), error in errors.items():
-        fraction = np.linspace(0, 1, 201)
-        dash = "dash" if method == "grid_bayes" else RUN_DASHES[runs.index(run) % len(RUN_DASHES)]
-        width = 3 if method in ("locator", "grid_bayes") else 1.8
-        name = run_method_label(method) if len(runs) == 1 else f"{run_method_label(method)}, {run}"
-        plot.add_scatter(
-            x=np.quantile(error, fraction).clip(0.5), y=fraction, mode="lines", name=name,
-            line={"color": _method_colour(method, theme), "dash": dash, "width": width},
-            hovertemplate="%{y:.0%} within %{x:.1f} m<extra>" + name + "</extra>",
-        )  # fmt: skip
-    ticks = [1, 3, 10, 30, 100, 300]
-    plot.update_xaxes(title="error in m", type="log", range=[0, np.log10(500)], tickvals=ticks, gridcolor=theme.grid)
-    plot.update_yaxes(title="fraction of fixes within", tickformat=".0%", range=[0, 1.01], gridcolor=theme.grid)
-    return _with_layout(plot, 560)
-
-
-def _method_colour(method: str, theme: Theme) -> str:
-    """A method's colour; the limit has the colour of the page's text."""
-    return theme.ink if method == "grid_bayes" else method_style(method, RUN_METHOD_STYLES).colour
-
-
-def ratio_bars(ratios: Mapping[str, float], theme: Theme, title: str) -> go.Figure:
-    """Bars of error over the limit's error, by condition; 1 is the limit itself."""
-    names, values = (
-        ["<br>".join(name.rsplit(" ", 1 + ("n=" in name))) for name in ratios],
-        [round(v, 3) for v in ratios.values()],
-    )
-    plot = go.Figure()
-    plot.add_bar(
-        x=names,
-        y=values,
-        marker_color=css_colour(LOCATOR_COLOUR),
-        text=[f"{v:.2f}" for v in values],
-        textposition="inside",
-        insidetextanchor="middle",
-        textangle=0,
-    )
-    plot.add_hline(y=1.0, line={"color": theme.ink, "dash": "dash"}, annotation_text="the limit")
-    plot.update_yaxes(title=title, range=[0, max([1.2, *values]) * 1.18], gridcolor=theme.grid)
-    return _with_layout(plot, 340)
-
-
-def calibration_chart(ranks: Mapping[str, np.ndarray], theme: Theme) -> go.Figure:
-    """Fraction of credible regions that hold the true position, against the probability that they claim."""
-    plot = go.Figure()
-    claimed = np.linspace(0, 1, 41)
-    plot.add_scatter(
-        x=claimed, y=claimed, mode="lines", name="calibrated", line={"color": theme.ink, "dash": "dash", "width": 1.5}
-    )
-    for name, rank in ranks.items():
-        coverage = (rank[:, None] <= claimed).mean(0)
-        line = {"color": css_colour(LOCATOR_COLOUR if name == "locator" else SKY), "width": 3}
-        plot.add_scatter(x=claimed, y=coverage, mode="lines", name=name, line=line)
-    plot.update_xaxes(title="probability of the region", tickformat=".0%", range=[0, 1], gridcolor=theme.grid)
-    plot.update_yaxes(title="regions with the true position", tickformat=".0%", range=[0, 1.01], gridcolor=theme.grid)
-    return _with_layout(plot, 340)
 
 
 def timeline_chart(
@@ -119,7 +52,7 @@ def timeline_chart(
     plot.update_yaxes(automargin=False)
     (left, right), (top, bottom) = TIMELINE_SIDES, TIMELINE_ENDS
     margin = {"l": left, "r": right, "t": top, "b": bottom}
-    return _with_layout(plot, TIMELINE_HEIGHT).update_layout(margin=margin)
+    return with_layout(plot, TIMELINE_HEIGHT).update_layout(margin=margin)
 
 
 def now_line(time: np.ndarray, now: int) -> str:
@@ -157,7 +90,7 @@ def delay_profile(delay_ns: np.ndarray, gain_db: np.ndarray, cell: np.ndarray, t
         plot.add_scatter(x=x, y=y, mode="markers", marker={"color": style, "size": 7}, name=f"cell {number}")
     plot.update_xaxes(title="delay in ns", gridcolor=theme.grid)
     plot.update_yaxes(title="path gain in dB", gridcolor=theme.grid)
-    return _with_layout(plot, 300)
+    return with_layout(plot, 300)
 
 
 def bar_chart(values: Mapping[str, float], unit: str, theme: Theme, tint: RGB = GREEN) -> go.Figure:
@@ -174,7 +107,7 @@ def bar_chart(values: Mapping[str, float], unit: str, theme: Theme, tint: RGB = 
     )
     plot.update_xaxes(title=unit, gridcolor=theme.grid)
     plot.update_yaxes(autorange="reversed")
-    return _with_layout(plot, 90 + 44 * max(len(names), 1))
+    return with_layout(plot, 90 + 44 * max(len(names), 1))
 
 
 def curve_chart(
@@ -193,7 +126,7 @@ def curve_chart(
         )
     plot.update_xaxes(title="step", gridcolor=theme.grid)
     plot.update_yaxes(title=unit, type="log" if log else "linear", gridcolor=theme.grid)
-    return _with_layout(plot, 330)
+    return with_layout(plot, 330)
 
 
 def attention_map(weights: np.ndarray, theme: Theme) -> go.Figure:
@@ -206,7 +139,7 @@ def attention_map(weights: np.ndarray, theme: Theme) -> go.Figure:
         text=[[f"{v:.0%}" for v in row] for row in weights], colorbar={"thickness": 12, "tickformat": ".0%"},
     )  # fmt: skip
     plot.update_yaxes(autorange="reversed")
-    return _with_layout(plot, 110 + 60 * layers)
+    return with_layout(plot, 110 + 60 * layers)
 
 
 def square_map(
@@ -229,7 +162,7 @@ def square_map(
     )  # fmt: skip
     plot.update_xaxes(gridcolor=theme.grid, constrain="domain", ticksuffix=" m")
     plot.update_yaxes(gridcolor=theme.grid, scaleanchor="x", ticksuffix=" m")
-    return _with_layout(plot, 380).update_layout(title={"text": title, "font": {"size": 13}})
+    return with_layout(plot, 380).update_layout(title={"text": title, "font": {"size": 13}})
 
 
 def mark_places(plot: go.Figure, places: Mapping[str, list[float]]) -> None:
@@ -240,51 +173,7 @@ def mark_places(plot: go.Figure, places: Mapping[str, list[float]]) -> None:
     plot.update_layout(legend={"x": 1.0, "xanchor": "right"})  # the title stands on the left
 
 
-def architecture_chart(patches: int, width: int, layers: tuple[int, int], parameters: int, theme: Theme) -> go.Figure:
-    """A diagram of a locator: inputs, encoders, evidence, fix."""
-    plot = go.Figure()
-    boxes = [
-        (0.0, 1.0, "reports<br><i>RSRP · TA · azimuth</i>", SKY),
-        (0.0, 0.0, "maps of the city<br><i>radio map · buildings</i>", SKY),
-        (1.0, 1.0, f"radio encoder<br><i>{layers[1]} layers over cells</i>", LOCATOR_COLOUR),
-        (1.0, 0.0, f"map encoder<br><i>{layers[0]} layers, {patches}×{patches} patches</i>", LOCATOR_COLOUR),
-        (1.0, 0.5, "evidence<br><i>log-likelihood of every pixel</i>", LIMIT_COLOUR),
-        (2.0, 0.5, "two hypotheses<br><i>map correct · map wrong here</i>", LOCATOR_COLOUR),
-        (3.0, 0.5, "fix<br><i>heatmap · position · covariance</i>", GREEN),
-    ]
-    arrows = [(0, 2), (1, 3), (0, 4), (1, 4), (2, 5), (3, 5), (4, 5), (5, 6), (2, 3)]
-    for start, end in arrows:
-        _arrow(plot, boxes[start][:2], boxes[end][:2], theme)
-    for x, y, text, tint in boxes:
-        plot.add_shape(
-            type="rect",
-            x0=x - 0.4,
-            x1=x + 0.4,
-            y0=y - 0.17,
-            y1=y + 0.17,
-            fillcolor=css_colour(tint, 0.22),
-            line={"color": css_colour(tint), "width": 2},
-        )
-        plot.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 13, "color": theme.ink})
-    caption = f"{parameters:,} parameters · width {width} · evidence goes straight to the heatmap, too".replace(
-        ",", "\u202f"
-    )
-    plot.add_annotation(x=2.5, y=-0.12, text=caption, showarrow=False, font={"size": 12, "color": theme.ink})
-    plot.update_xaxes(visible=False, range=[-0.45, 3.45])
-    plot.update_yaxes(visible=False, range=[-0.25, 1.25])
-    return _with_layout(plot, 270).update_layout(margin={"t": 4})
-
-
-def _arrow(plot: go.Figure, start: tuple[float, float], end: tuple[float, float], theme: Theme) -> None:
-    (x0, y0), (x1, y1) = start, end
-    if x0 == x1:  # down, from edge to edge
-        return
-    plot.add_annotation(
-        x=x1 - 0.41, y=y1, ax=x0 + 0.41, ay=y0, xref="x", yref="y", axref="x", ayref="y", showarrow=True, arrowhead=2,
-        arrowwidth=1.4, arrowcolor=theme.ink, text="",
-    )  # fmt: skip
-
-
-def _with_layout(plot: go.Figure, height: int) -> go.Figure:
+def with_layout(plot: go.Figure, height: int) -> go.Figure:
+    """The layout of all charts: a height in px, the legend above on the left."""
     legend: dict[str, Any] = {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0}
     return plot.update_layout(height=height, margin={"l": 10, "r": 16, "t": 34, "b": 10}, legend=legend)

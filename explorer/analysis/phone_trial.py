@@ -3,7 +3,7 @@
 Grid Bayes on the same map locates the same phones. On phones drawn from that map it is the limit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from uel.errors import UelError
-from uel.estimation.estimates import FixEstimate, GridEstimate
+from uel.estimation.estimates import Estimate, FixEstimate, GridEstimate
 from uel.estimation.grid_posterior import grid_posterior
 from uel.estimation.scoring import EstimationMethod, Scores, score
 from uel.geo.tile import Tile
@@ -21,6 +21,7 @@ from uel.measurement.model import ObservationModel
 from uel.measurement.reports import Reports
 from uel.mobility.trajectories import draw_positions
 from uel.models.locator import Locator
+from uel.survey.dataset import TileSurvey
 
 PHONES_PER_TRIAL = 128  # a few seconds on two cores
 REPORTS_PER_CHUNK = 32  # reports whose likelihood maps are in memory at once
@@ -30,6 +31,12 @@ PERMUTED_FEATURES = {
     "timing advance": ("timing_advance", "has_timing_advance"),
     "azimuth": ("azimuth_deg", "has_azimuth"),
 }
+PHONES_PER_SWAP = 8  # other phones whose feature one phone gets, one after the other
+Count = Callable[[int], object]  # is told how many more phones have been located
+
+
+def ignore_count(count: int) -> None:
+    """What is told where nobody watches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +47,23 @@ class DrawnPhones:
     position: Float[Tensor, "n 2"]
     los: Bool[Tensor, " n"]
     """the serving antenna is in sight"""
+    speed: Float[Tensor, " n"] | None = None
+    """m/s; None for phones that are drawn from a map and do not move"""
+    number: Int[Tensor, " n"] | None = None
+    """of the report in its survey, over all its tracks; None for phones of no survey"""
 
     def __len__(self) -> int:
         return len(self.position)
+
+    def __getitem__(self, chosen: slice | Tensor) -> "DrawnPhones":
+        """Some of the phones."""
+        speed, number = (None if values is None else values[chosen] for values in (self.speed, self.number))
+        return DrawnPhones(self.reports[chosen], self.position[chosen], self.los[chosen], speed, number)
+
+    @property
+    def audible(self) -> "DrawnPhones":
+        """The phones that hear a cell."""
+        return self[self.reports.heard.any(-1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,75 +94,109 @@ def draw_phones(deployment: Deployment, model: ObservationModel, count: int, see
     A survey may have fewer than `count`. Raises `UelError` where no phone hears a cell.
     """
     generator = torch.Generator().manual_seed(seed)
-    tile, maps, survey = deployment.tile, deployment.maps, deployment.survey
+    maps, survey = deployment.maps, deployment.survey
     if survey is None:
-        parts = _from_map(tile, maps, model, count, generator)
+        phones = _from_map(deployment.tile, maps, model, count, generator)
     else:
-        truth = survey.truth[survey.valid]
-        truth = truth[torch.randperm(len(truth), generator=generator)[: 2 * count]]
-        parts = iter([(model.for_ray_tracing.observe(truth, maps.power_dbm, generator), truth.position, truth.los)])
-    audible = [_phones_with_cells(*part) for part in parts]
-    phones = DrawnPhones(
-        Reports.cat([p.reports for p in audible]),
-        *(torch.cat([getattr(p, n) for p in audible]) for n in ("position", "los")),
-    )
+        phones = _from_survey(survey, maps, model, count, generator)
     if not len(phones):
-        raise UelError("no phone on this tile hears a cell", got=tile.name, do="choose another tile, or repeat uel map")
-    return DrawnPhones(phones.reports[:count], phones.position[:count], phones.los[:count])
+        do = "choose another tile, or repeat uel map"
+        raise UelError("no phone on this tile hears a cell", got=deployment.tile.name, do=do)
+    return phones[:count]
 
 
 def _from_map(
     tile: Tile, maps: TileMaps, model: ObservationModel, count: int, generator: torch.Generator
-) -> Iterator[tuple[Reports, Tensor, Tensor]]:
+) -> DrawnPhones:
+    parts = []
     for _ in range(4):
         position = draw_positions(tile, maps.radio.sites, count, generator)
         truth = maps.radio.pixel_truth(position)
-        yield model.observe(truth, maps.power_dbm, generator), position, truth.los
+        reports = model.observe(truth, maps.power_dbm, generator)
+        parts.append(DrawnPhones(reports, position, reports.at_serving(truth.los)).audible)
+    reports = Reports.cat([part.reports for part in parts])
+    return DrawnPhones(reports, *(torch.cat([getattr(part, name) for part in parts]) for name in ("position", "los")))
 
 
-def _phones_with_cells(reports: Reports, position: Tensor, los: Tensor) -> DrawnPhones:
-    audible = reports.heard.any(-1)
-    return DrawnPhones(reports[audible], position[audible], reports.at_serving(los)[audible])
+def _from_survey(
+    survey: TileSurvey, maps: TileMaps, model: ObservationModel, count: int, generator: torch.Generator
+) -> DrawnPhones:
+    truth, speed = survey.truth[survey.valid], survey.velocity[survey.valid].norm(dim=-1)
+    number = torch.randperm(len(truth), generator=generator)[: 2 * count]
+    truth = truth[number]
+    reports = model.for_ray_tracing.observe(truth, maps.power_dbm, generator)
+    return DrawnPhones(reports, truth.position, reports.at_serving(truth.los), speed[number], number).audible
 
 
-def score_phones(locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int) -> PhoneTrial:
-    """Locate phones by the locator and by grid Bayes."""
+def score_phones(
+    locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int, count: Count = ignore_count
+) -> PhoneTrial:
+    """Locate phones by the locator and by grid Bayes, each phone twice; `count` is told as they are located."""
 
     def grid_bayes(reports: Reports) -> GridEstimate:
         posterior = grid_posterior(reports, maps.radio, maps.prior, locator.measurement, maps.power_dbm)
         return GridEstimate(maps.radio.grid, posterior)
 
     generator = torch.Generator().manual_seed(seed)
-    own = _score(lambda reports: FixEstimate(locator(reports, maps), SAMPLES_PER_FIX), phones, generator)
-    limit = _score(grid_bayes, phones, generator)
+    own = _score(_fixes_of(locator, maps), phones, count, generator)
+    limit = _score(grid_bayes, phones, count, generator)
     assert own.hpd_level is not None
     assert own.entropy is not None
     assert limit.hpd_level is not None
     return PhoneTrial(phones, own.estimate, own.error, limit.error, own.hpd_level, limit.hpd_level, own.entropy)
 
 
-def _score(method: EstimationMethod, phones: DrawnPhones, generator: torch.Generator | None = None) -> Scores:
-    return score(method, phones.reports, phones.position, reports_per_call=REPORTS_PER_CHUNK, generator=generator)
+def _fixes_of(locator: Locator, maps: TileMaps) -> EstimationMethod:
+    return lambda reports: FixEstimate(locator(reports, maps), SAMPLES_PER_FIX)
+
+
+def _score(
+    method: EstimationMethod, phones: DrawnPhones, count: Count, generator: torch.Generator | None = None
+) -> Scores:
+    def counted(reports: Reports) -> Estimate:
+        estimate = method(reports)
+        count(len(reports))
+        return estimate
+
+    return score(counted, phones.reports, phones.position, reports_per_call=REPORTS_PER_CHUNK, generator=generator)
 
 
 def permutation_importance(
-    locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int
+    locator: Locator, maps: TileMaps, phones: DrawnPhones, seed: int, count: Count = ignore_count
 ) -> dict[str, Float[Tensor, " n"]]:
     """Errors in m after one feature is permuted among phones of the same serving cell, by feature and for "nothing".
 
     Permutation importance (Breiman 2001, section 10) measures the loss by a wrong feature, not by a missing one.
     """
-
-    def locate(reports: Reports) -> FixEstimate:
-        return FixEstimate(locator(reports, maps))
-
     generator = torch.Generator().manual_seed(seed)
     reports = {"nothing": phones.reports}
-    for name, fields in PERMUTED_FEATURES.items():
+    for name in PERMUTED_FEATURES:
         order = _permutation_within(phones.reports.serving, generator)
-        swapped = {field: getattr(phones.reports, field)[order] for field in fields}
-        reports[name] = replace(phones.reports, **swapped)
-    return {name: _score(locate, replace(phones, reports=permuted)).error for name, permuted in reports.items()}
+        reports[name] = _with_feature_of(phones.reports, name, phones.reports[order])
+    fixes = _fixes_of(locator, maps)
+    return {name: _score(fixes, replace(phones, reports=swapped), count).error for name, swapped in reports.items()}
+
+
+def phone_importance(
+    locator: Locator, maps: TileMaps, phones: DrawnPhones, number: int, seed: int, count: Count = ignore_count
+) -> dict[str, Float[Tensor, " other"]]:
+    """Errors in m of one phone that gets a feature of other phones of its serving cell, by feature; one error for each
+    of at most `PHONES_PER_SWAP` others, none where it is alone on its cell.
+    """
+    same = phones.reports.serving == phones.reports.serving[number]
+    same[number] = False
+    others = same.nonzero()[:, 0]
+    others = others[torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))][:PHONES_PER_SWAP]
+    if not len(others):
+        return {name: torch.zeros(0) for name in PERMUTED_FEATURES}
+    repeated, fixes = phones[torch.full_like(others, number)], _fixes_of(locator, maps)
+    swapped = {n: _with_feature_of(repeated.reports, n, phones.reports[others]) for n in PERMUTED_FEATURES}
+    return {name: _score(fixes, replace(repeated, reports=part), count).error for name, part in swapped.items()}
+
+
+def _with_feature_of(reports: Reports, name: str, others: Reports) -> Reports:
+    """Reports with one feature of other reports."""
+    return replace(reports, **{field: getattr(others, field) for field in PERMUTED_FEATURES[name]})
 
 
 def _permutation_within(group: Int[Tensor, " n"], generator: torch.Generator) -> Int[Tensor, " n"]:

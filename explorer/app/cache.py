@@ -10,20 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
 import streamlit as st
 import torch
 from streamlit import config
 from streamlit.runtime import get_instance
 
-from explorer.analysis import artefact_index, measured_layers, phone_trial, report_sources, single_fix
+from explorer.analysis import artefact_index, measured_layers, report_sources, single_fix
 from explorer.analysis.artefact_index import ArtefactIndex, TileArtefacts
 from explorer.analysis.district import DistrictView
-from explorer.analysis.phone_trial import DrawnPhones, PhoneTrial
 from explorer.analysis.report_sources import ReportSource
 from explorer.app.serve import PATH_VARIABLE
 from explorer.map_view.ground_image import Legend
 from explorer.map_view.marks import AreaMarks
+from explorer.map_view.tile_meshes import TileMesh, read_buildings
+from explorer.reports.run import read_method_errors
 from uel.core.io import data_folder
 from uel.errors import quoted
 from uel.estimation.ray_rescoring import RayRescoringConfig
@@ -38,6 +38,7 @@ from uel.models.locator import Locator
 from uel.radio import radio_map_io
 from uel.radio.radio_map import RadioMap
 from uel.radio.tracing_config import ACCURATE_TRACING, TracingConfig
+from uel.results.run_summary import PROTOCOL_FILE, MethodErrors, newest_evaluation
 from uel.survey.dataset import Survey, TileSurvey
 
 P = ParamSpec("P")
@@ -85,18 +86,19 @@ def tile(folder: Path) -> Tile:
 
 
 @cached(max_entries=8, spinner="Reading the radio map …")
-def _deployment(folder: Path, radio: Path) -> Deployment:
+def open_deployment(folder: Path, radio: Path) -> Deployment:
+    """A tile with a radio map. Raises `UelError`."""
     return Deployment.open(folder, radio)
 
 
 def deployment(artefacts: TileArtefacts) -> Deployment:
-    """A tile with its first radio map. Raises `UelError`."""
-    return _deployment(artefacts.folder, artefacts.maps[0])
+    """A tile with its first radio map; see `open_deployment`."""
+    return open_deployment(artefacts.folder, artefacts.maps[0])
 
 
 def radio_map(folder: Path, radio: Path) -> RadioMap:
     """The radio map of a tile. Raises `UelError` as `Deployment.open` does."""
-    return _deployment(folder, radio).maps.radio
+    return open_deployment(folder, radio).maps.radio
 
 
 @cached(max_entries=2, spinner="Kriging the district's levels …")
@@ -122,6 +124,12 @@ def measured_layer(
 
 
 @cached(max_entries=8)
+def meshes(folder: Path) -> TileMesh:
+    """The triangles of a tile's buildings. Raises `UelError` where a mesh is missing or damaged."""
+    return read_buildings(tile(folder))
+
+
+@cached(max_entries=8)
 def service_rasters(radio: Path) -> dict[str, torch.Tensor]:
     """The service rasters beside a radio map. Raises `UelError`."""
     return radio_map_io.read_service(radio)
@@ -142,13 +150,13 @@ def survey(folder: Path, name: str) -> TileSurvey:
 @cached(max_entries=16)
 def walk(folder: Path, radio: Path, run: Path, number: int) -> ReportSource:
     """The walk of a number on a tile, as the run's locator assumes that phones report."""
-    return report_sources.walk_source(_deployment(folder, radio), locator(run).measurement, number)
+    return report_sources.walk_source(open_deployment(folder, radio), locator(run).measurement, number)
 
 
 @cached(max_entries=2, spinner="Reading the log …")
 def uploaded_log(folder: Path, radio: Path, run: Path, name: str, content: bytes) -> ReportSource:
     """Reports of an uploaded log. Raises `UelError` with the fault of the file."""
-    return report_sources.file_source(_deployment(folder, radio), locator(run).measurement, name, content)
+    return report_sources.file_source(open_deployment(folder, radio), locator(run).measurement, name, content)
 
 
 # ---- files for the browser ----------------------------------------------------------------------------
@@ -172,7 +180,7 @@ def _simulator(folder: Path, radio: Path, _position: torch.Tensor) -> Any:
     """
     from sim_bridge.registry import open_ray_tracer, require_paths
 
-    opened, purpose = _deployment(folder, radio), "the display of rays"
+    opened, purpose = open_deployment(folder, radio), "the display of rays"
     require_paths(opened.backend, purpose, f" to uel map {quoted(folder)}")
     tracing = TracingConfig(backend=opened.backend, samples=RAYS_PER_CELL, chunk=1)
     simulator = open_ray_tracer(opened.tile, opened.sites, tracing, purpose)
@@ -195,7 +203,7 @@ def _rescoring_simulator(folder: Path, radio: Path) -> Any:
     once. Raises `UelError` for a radio map of another tile."""
     import sim_bridge
 
-    opened = _deployment(folder, radio)
+    opened = open_deployment(folder, radio)
     tracing = replace(ACCURATE_TRACING, backend=opened.backend, chunk=RayRescoringConfig().hypotheses)
     return sim_bridge.open(opened.tile, opened.sites, tracing)
 
@@ -205,7 +213,7 @@ def _rescoring_simulator(folder: Path, radio: Path) -> Any:
 
 @cached(max_entries=4)
 def _patch_sorted_map(folder: Path, radio: Path, patches: int) -> PatchSortedMap:
-    return PatchSortedMap.of(_deployment(folder, radio).maps, patches)
+    return PatchSortedMap.of(open_deployment(folder, radio).maps, patches)
 
 
 @cached(max_entries=64)
@@ -237,7 +245,7 @@ def _explained(
     model: ObservationModel,
     refine: single_fix.RefinementMode,
 ) -> single_fix.ExplainedFix:
-    opened, maps = locator(run), _deployment(folder, radio).maps
+    opened, maps = locator(run), open_deployment(folder, radio).maps
     fine = None if refine == "none" else _patch_sorted_map(folder, radio, opened.config.patches)
     simulator = _rescoring_simulator(folder, radio) if refine == "rt" else None
     return single_fix.explain_report(opened, maps, report, model, fine, simulator)
@@ -250,24 +258,25 @@ def explain_report(
     return _explain_report(run, artefacts.folder, artefacts.maps[0], report, model, refine)
 
 
-@cached(max_entries=16, spinner="Locating phones …")
-def run_phone_trial(
-    run: Path, folder: Path, radio: Path, survey_tile: tuple[Path, str] | None, tier: str, count: int, seed: int
-) -> PhoneTrial:
-    """The trial of a run's locator on phones of a tile, drawn from the map or from a tile of a survey."""
-    tracks = survey(*survey_tile) if survey_tile else None
-    opened = replace(_deployment(folder, radio), survey=tracks)
-    phones = phone_trial.draw_phones(opened, locator(run).measurement, count, seed)
-    phones = DrawnPhones(phones.reports.with_tier(tier), phones.position, phones.los)
-    return phone_trial.score_phones(locator(run), opened.maps, phones, seed)
+def method_errors(run: Path) -> dict[str, MethodErrors]:
+    """Errors in the base condition of a run's newest evaluation by `truth/tier/method`. Raises `UelError`."""
+    evaluation = newest_evaluation(run)
+    stamp = "" if evaluation is None else f"{evaluation} {(evaluation / PROTOCOL_FILE).stat().st_mtime}"
+    return _method_errors(run, stamp)
 
 
-@cached(max_entries=8, spinner="Permuting features …")
-def permutation_importance(
-    run: Path, folder: Path, radio: Path, tier: str, count: int, seed: int
-) -> dict[str, np.ndarray]:
-    """Errors in m by permuted feature, see `phone_trial.permutation_importance`."""
-    trial = run_phone_trial(run, folder, radio, None, tier, count, seed)
-    maps = _deployment(folder, radio).maps
-    errors = phone_trial.permutation_importance(locator(run), maps, trial.phones, seed)
-    return {name: error.numpy() for name, error in errors.items()}
+@cached(max_entries=16)
+def _method_errors(run: Path, stamp: str) -> dict[str, MethodErrors]:
+    return read_method_errors(run)
+
+
+# ---- machine -------------------------------------------------------------------------------------------
+
+
+@cached(max_entries=1, spinner="Looking for a GPU …")
+def ray_tracer_backend() -> str:
+    """What the ray tracer runs on. Raises `UelError` where it cannot run."""
+    from sim_bridge.backend.runtime import ensure_runtime
+
+    runtime = ensure_runtime()
+    return f"{runtime}; Mitsuba variant {runtime.variant}"

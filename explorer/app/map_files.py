@@ -6,8 +6,9 @@ import numpy as np
 
 from explorer.app import cache
 from explorer.app.cache import cached, media_url
-from explorer.map_view import deck_gl, ground_image, tile_gltf, tile_meshes
+from explorer.map_view import deck_gl, ground_image, plan_2d, tile_gltf, tile_meshes
 from explorer.map_view.ground_image import Ground, Legend, Overlay
+from explorer.map_view.picture_files import encode_jpeg
 from explorer.style import theme_of
 from uel.core.grid import Grid
 from uel.plots import radio_layers
@@ -15,6 +16,7 @@ from uel.radio.radio_map import RadioMap
 
 GLTF_TYPE, JSON_TYPE = "model/gltf-binary", "application/json"
 NO_LAYER, STRONGEST_CELL = "none", "best"  # names of layers beside those of `radio_layers`
+THUMBNAIL_SIDE = 288  # pixels
 CLICK_SQUARE_SIDE = 8.0  # m, side of the squares that a click picks
 
 
@@ -22,6 +24,13 @@ CLICK_SQUARE_SIDE = 8.0  # m, side of the squares that a click picks
 def basemap(folder: Path, theme: str) -> ground_image.Image:
     """A picture of a tile's ground."""
     return ground_image.basemap(cache.tile(folder), theme_of(theme))
+
+
+@cached(max_entries=64)
+def thumbnail(folder: Path, theme: str) -> bytes:
+    """A small picture of a tile from above, as JPEG. Raises `UelError` for a damaged tile."""
+    ground = basemap(folder, theme)
+    return encode_jpeg(plan_2d.shaded_plan(cache.tile(folder), ground, theme_of(theme), THUMBNAIL_SIDE))
 
 
 @cached(max_entries=8)

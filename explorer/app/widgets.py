@@ -104,12 +104,18 @@ def _card(name: str, value: str, more: str, link: str | None) -> str:
     return f"<a class='card' target='_self' href='{html.escape(link, quote=True)}'>{inside}</a>"
 
 
+def show_link(label: str, address: str, is_action: bool = False) -> None:
+    """Show a link to another page; `is_action` makes it the button of the page."""
+    kind = "action" if is_action else "link"
+    st.html(f"<a class='{kind}' target='_self' href='{html.escape(address, quote=True)}'>{html.escape(label)} ›</a>")
+
+
 def show_table(rows: Sequence[Mapping[str, Any]], name: str) -> None:
     """Show rows that all have the same keys; words break before anything is cut. They can be saved as `name`.csv."""
     heads = "".join(f"<th>{with_meaning(title)}</th>" for title in rows[0])
     lines = ["".join(_table_cell(value) for value in row.values()) for row in rows]
     st.html(f"<table class='rows'><tr>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
-    exports.show_csv_button(rows, name)
+    exports.show_csv_button(lambda: rows, name)
 
 
 def _table_cell(value: Any) -> str:

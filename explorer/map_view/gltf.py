@@ -9,7 +9,7 @@ import struct
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from explorer.map_view.png import encode_png
+from explorer.map_view.picture_files import encode_png
 
 FLOAT_TYPE, UINT_TYPE = 5126, 5125  # componentType
 ARRAY_BUFFER, ELEMENT_BUFFER = 34962, 34963  # target of a buffer view

@@ -5,9 +5,10 @@ import plotly.graph_objects as go
 from jaxtyping import UInt8
 
 from explorer.map_view.marks import AreaMarks, LabelMarks, LineMarks, MapMarks, PointMarks
-from explorer.map_view.png import encode_png
+from explorer.map_view.picture_files import encode_png
 from explorer.style import Theme, css_colour
 from uel.geo.tile import Tile
+from uel.plots.axes import hillshade
 
 
 def plan_figure(tile: Tile, ground: UInt8[np.ndarray, "row column 3"], marks: MapMarks, theme: Theme) -> go.Figure:
@@ -44,6 +45,27 @@ def ground_with_buildings(
     built = tile.rasters["footprint"].numpy()[rows][:, rows] > 0.5
     grey = np.array([theme.veil] * 3)
     return np.where(built[..., None], 0.45 * ground + 0.55 * grey, ground).astype(np.uint8)
+
+
+def shaded_plan(
+    tile: Tile, ground: UInt8[np.ndarray, "row column 3"], theme: Theme, side: int
+) -> UInt8[np.ndarray, "side side 3"]:
+    """A small picture of the tile from above, `side` pixels wide, north up: roofs under light from the north-west, the
+    higher the lighter."""
+    picked = (np.arange(side) + 0.5) / side
+    rows = (picked * len(ground)).astype(int)
+    base = ground[rows][:, rows].astype(float)
+    rasters = (picked * tile.raster_grid.count).astype(int)
+    height, terrain, footprint = (
+        tile.rasters[name].numpy()[rasters][:, rasters] for name in ("height", "ground", "footprint")
+    )
+    roof = height - terrain
+    top = max(float(np.quantile(roof, 0.98)), 1.0)
+    dark, light = theme.wall
+    tint = dark + (light - dark) * np.clip(roof / top, 0, 1)
+    shade = 0.55 + 0.45 * hillshade(np.where(footprint > 0.5, height, terrain), tile.size / side)
+    picture = np.where(footprint[..., None] > 0.5, tint[..., None], base) * shade[..., None]
+    return np.flipud(np.clip(picture, 0, 255)).astype(np.uint8)
 
 
 def _data_uri(picture: UInt8[np.ndarray, "row column 3"]) -> str:

@@ -16,7 +16,7 @@ from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError, quoted
 from uel.inference.run_folder import Run
 from uel.plots.axes import png_bytes
-from uel.results.run_summary import base_errors, newest_evaluation
+from uel.results.run_summary import MethodErrors, base_method_errors, newest_evaluation
 
 SOURCE_COMMANDS: dict[str, str] = {
     "metrics.json": "uel demo",
@@ -89,14 +89,21 @@ def read_errors(run: Path) -> dict[str, np.ndarray]:
 
     Raises `UelError` where the run has not been evaluated, or the evaluation is damaged.
     """
-    evaluation = newest_evaluation(run)
-    if evaluation is not None:
-        errors = base_errors(evaluation)
-        return {key: error for key, error in errors.items() if key.split("/")[2] in RUN_METHOD_STYLES}
+    if newest_evaluation(run) is not None:
+        return {key: errors.error.numpy() for key, errors in read_method_errors(run).items()}
     if not (run / ERRORS_FILE_0_1).is_file():
         do = f"evaluate it: uel eval {quoted(run)} --protocol quick"
         raise UelError("this run has not been evaluated", got=str(run), do=do)
     return _arrays(run, ERRORS_FILE_0_1)
+
+
+def read_method_errors(run: Path) -> dict[str, MethodErrors]:
+    """Errors with the phones' positions by `truth/tier/method`, in the base condition of the run's newest evaluation;
+    empty for a run of version 0.1, which has errors alone. Raises `UelError` where the evaluation is damaged.
+    """
+    evaluation = newest_evaluation(run)
+    errors = {} if evaluation is None else base_method_errors(evaluation)
+    return {key: values for key, values in errors.items() if key.split("/")[2] in RUN_METHOD_STYLES}
 
 
 def read_example(run: Path) -> ExampleFix:

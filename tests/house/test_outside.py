@@ -70,7 +70,7 @@ def test_the_rule_can_be_broken(line: str):
 
 
 SINKS = {"markdown", "caption", "info", "warning", "error", "subheader", "header", "title", "expander", "success"}
-ESCAPES = {"plain", "code_block", "len", "int", "tier_label"}
+ESCAPES = {"plain", "code_block", "len", "int", "tier_label", "term_help"}
 
 
 def _unescaped(node: ast.expr) -> list[str]:

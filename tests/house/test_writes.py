@@ -33,7 +33,7 @@ ALLOWED = {
     "uel.inference.fix_files": "paths come from an ExitStack of staged_file",
     "uel.measurement.logs.rules.rejections": "paths come from an ExitStack of staged_file",
     "uel.core.tables.text_files": "a decoded copy, in a temporary folder of the caller",
-    "explorer.map_view.png": "in memory",
+    "explorer.map_view.picture_files": "in memory",
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from uel.core.io import array_bytes, csv_bytes, replace_file
@@ -142,9 +143,13 @@ def _independent_parts(results: list[ConditionResult], values: list[Tensor]) -> 
     """Values of the phones of each deployment in the parts that a bootstrap draws: deployments, or blocks of one."""
     if len(values) > 1:
         return values
-    position = torch.from_numpy(results[0].position)[: len(values[0])]
-    block = (position / BOOTSTRAP_BLOCK).floor().unique(dim=0, return_inverse=True)[1]
+    block = block_numbers(torch.from_numpy(results[0].position)[: len(values[0])])
     return [values[0][block == number] for number in block.unique()]
+
+
+def block_numbers(position: Float[Tensor, "n 2"]) -> Int[Tensor, " n"]:
+    """The block of ground that each position (m) is in, numbered from 0: what a bootstrap draws together."""
+    return (position / BOOTSTRAP_BLOCK).floor().unique(dim=0, return_inverse=True)[1]
 
 
 def _ratios(results: list[ConditionResult], error: list[Tensor], seed: int) -> dict[str, Any]:

@@ -1,18 +1,20 @@
 """The accuracy of a run in the base condition of its newest evaluation, for reports and the explorer."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 from uel.estimation.scoring import error_summary
 from uel.results.condition import Condition
-from uel.results.evaluation import ConditionResult, position_errors, read_result
+from uel.results.evaluation import ConditionResult, block_numbers, position_errors, read_result
 
 PROTOCOL_FILE = "protocol.json"  # in the folder of an evaluation
 
@@ -31,8 +33,24 @@ def _is_of_log(file: Path) -> bool:
         return False
 
 
-def base_errors(evaluation: Path) -> dict[str, np.ndarray]:
-    """Position errors in metres of every method in the base condition, by "truth/tier/method", over all deployments.
+@dataclass(frozen=True, eq=False)
+class MethodErrors:
+    """Position errors of one method, phone by phone, over all deployments of an evaluation."""
+
+    error: Float[Tensor, " n"]
+    """m"""
+    position: Float[Tensor, "n 2"]
+    """m, the true one"""
+    part: Int[Tensor, " n"]
+    """what a bootstrap draws together: the number of the deployment; of a single one, of the block of ground"""
+
+    def parts(self, values: Tensor) -> list[Tensor]:
+        """Values of phones (n, …) in the parts that a bootstrap draws."""
+        return [values[self.part == number] for number in self.part.unique()]
+
+
+def base_method_errors(evaluation: Path) -> dict[str, MethodErrors]:
+    """Errors of every method in the base condition, by "truth/tier/method", over all deployments.
 
     Raises `UelError` for a damaged evaluation.
     """
@@ -42,12 +60,31 @@ def base_errors(evaluation: Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         do = "repeat uel eval"
         raise UelError("this evaluation is damaged", got=f"{evaluation}: {error!r}", do=do) from error
-    errors: dict[str, list[np.ndarray]] = {}
+    results: dict[str, list[ConditionResult]] = {}
     for result in filter(lambda result: _is_base(result, base), map(read_result, files)):
         for method in result.methods:
             key = f"{result.condition.truth}/{result.condition.tier}/{method}"
-            errors.setdefault(key, []).append(position_errors(result, method).numpy())
-    return {key: np.concatenate(parts) for key, parts in errors.items()}
+            results.setdefault(key, []).append(result)
+    return {key: _method_errors(of_key, key.rpartition("/")[2]) for key, of_key in results.items()}
+
+
+def _method_errors(results: list[ConditionResult], method: str) -> MethodErrors:
+    error = [position_errors(result, method) for result in results]
+    pairs = [*zip(results, error, strict=True)]
+    position = [torch.from_numpy(result.position)[: len(located)].float() for result, located in pairs]
+    if len(results) == 1:
+        part = block_numbers(position[0])
+    else:
+        part = torch.cat([torch.full((len(located),), number, device="cpu") for number, located in enumerate(error)])
+    return MethodErrors(torch.cat(error), torch.cat(position), part)
+
+
+def base_errors(evaluation: Path) -> dict[str, np.ndarray]:
+    """Position errors in metres of every method in the base condition, by "truth/tier/method", over all deployments.
+
+    Raises `UelError` for a damaged evaluation.
+    """
+    return {key: errors.error.numpy() for key, errors in base_method_errors(evaluation).items()}
 
 
 def _is_base(result: ConditionResult, base: Condition) -> bool:

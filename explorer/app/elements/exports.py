@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -78,11 +78,11 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def show_csv_button(rows: Sequence[Mapping[str, Any]], name: str) -> None:
-    """Show a button that saves rows as `name`.csv; no two tables of a page have one name."""
+def show_csv_button(rows: Callable[[], Sequence[Mapping[str, Any]]], name: str, label: str = "CSV") -> None:
+    """Show a button that saves rows as `name`.csv, made when it is pressed; no two tables of a page have one name."""
     st.download_button(
-        "CSV", lambda: csv_text(rows), file_name(name, "csv"), "text/csv", key=f"csv-{name}", on_click="ignore",
-        type="tertiary", icon=":material/download:", help="Save this table as CSV",
+        label, lambda: csv_text(rows()), file_name(name, "csv"), "text/csv", key=f"csv-{name}", on_click="ignore",
+        type="tertiary", icon=":material/download:",
     )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 import html
 import re
 
+import streamlit as st
+
 TERM_HELP = {
     "RSRP": "level of one cell at the phone, in dBm: −80 is strong, −120 is the least that a phone hears",
     "TA": "timing advance: how far the serving antenna is, in steps of some ten metres",
@@ -30,7 +32,7 @@ TERM_HELP = {
     "calibrated": "a 90 % region holds the phone nine times of ten",
     "nat": "a unit of uncertainty: e^n equally likely squares have n nat, so that 1 nat less means a third of them",
     "entropy": "how undecided a fix is, in nat: 0 is one square alone",
-    "interval": "drawing the phones again, the number would lie in it nine times of ten",
+    "interval": "drawing other phones, the number would lie between its ends nine times of ten",
     "dB": "a ratio on a logarithmic scale: 3 dB is a factor of two, 10 dB a factor of ten",
     "map truth": "reports drawn from the same map that the methods get: the map has no errors",
     "path truth": "reports traced ray by ray: the map that methods get is an average and has errors, as in reality",
@@ -49,6 +51,12 @@ def term_help(*terms: str) -> str:
         **LoS**: line of sight: nothing stands between the phone and the serving antenna
     """
     return "\n\n".join(f"**{term}**: {TERM_HELP[term]}" for term in terms)
+
+
+def show_terms(*terms: str) -> None:
+    """Show the meaning of a page's terms, folded: where nothing can rest on a word, as on a phone, it is read here."""
+    with st.expander("What the words on this page mean"):
+        st.markdown(term_help(*terms))
 
 
 def with_meaning(text: str) -> str:

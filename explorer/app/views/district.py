@@ -8,10 +8,12 @@ from explorer.analysis.district import DistrictView
 from explorer.app import cache, widgets
 from explorer.app.elements import controls
 from explorer.app.elements.address import addressed
+from explorer.app.elements.terms import show_terms
 from explorer.app.plain_text import plain
 from scenes.measured_networks.tile_network import is_network_tile
 
 MAKE_COMMAND = "uel network FOLDER"
+JUDGED_HELP = "A phone whose place is known, but not told: its error is the distance to where it is placed."
 LEVEL_LIMITS = (-115.0, -60.0)  # dBm, of colours
 ERROR_LIMIT = 15.0  # dB
 
@@ -23,7 +25,7 @@ def page() -> None:
         return
     assert context.tile is not None
     if not is_network_tile(context.tile.folder):
-        widgets.show_missing(f"measured network on {context.tile.name}", MAKE_COMMAND)
+        widgets.show_missing(f"measured network on {context.tile.label}", MAKE_COMMAND)
         return
     view: DistrictView = cache.district(context.tile.folder)
     cells = view.judged.cells.cell_id
@@ -31,9 +33,14 @@ def page() -> None:
     with st.sidebar:
         order = count.argsort(descending=True).tolist()
         name = controls.select_option("Cell", "cell", [cells[cell] for cell in order])
-        phone = controls.integer("Judged phone", "judged", 0, len(view.judged) - 1, 0)
+        phone = controls.integer("Judged phone", "judged", 0, len(view.judged) - 1, 0, help=JUDGED_HELP)
+    st.caption(
+        f"The measured network of {plain(context.tile.label)}. Levels that phones measured on some squares are "
+        "interpolated to all others, and phones that nobody has placed are located by them."
+    )
     _levels(view, cells.index(name), context)
     _phone(view, phone, context)
+    show_terms("RSRP", "dB", "kriging", "cell", "median")
 
 
 def _levels(view: DistrictView, cell: int, context: widgets.PageContext) -> None:
@@ -44,7 +51,7 @@ def _levels(view: DistrictView, cell: int, context: widgets.PageContext) -> None
     off = f"{np.median(known):.1f} dB" if len(known) else "–"
     widgets.show_cards(
         {
-            "labelled squares": (str(len(view.labels)), "levels are kriged from these"),
+            "labelled squares": (str(len(view.labels)), "levels are interpolated from these"),
             "judged squares": (str(len(view.judged)), "of other blocks of 64 m"),
             "level error": (off, f"median of {len(known)} judged squares of this cell"),
             "position error": (f"{float(view.errors.median()):.0f} m", f"median of {len(view.errors)} judged phones"),

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from explorer.analysis import charts, phone_trial, report_sources, single_fix
+from explorer.analysis import charts, report_sources, single_fix
 from explorer.analysis.report_sources import ReportSource
 from explorer.analysis.single_fix import ExplainedFix
-from explorer.app import cache, map_files, map_scene, widgets
+from explorer.app import cache, map_files, map_scene, trials, widgets
 from explorer.app.elements import controls
 from explorer.app.elements.address import addressed, visitor
 from explorer.app.elements.terms import term_help
@@ -89,9 +89,7 @@ def _report_source(
     if kind == "upload":
         return _uploaded(context, deployment)
     if kind == "phones":
-        trial = cache.run_phone_trial(
-            context.run, context.tile.folder, context.tile.maps[0], None, tier, phone_trial.PHONES_PER_TRIAL, seed=1
-        )
+        trial = trials.phone_trial_of(context.run, context.tile, "map", tier)
         return report_sources.phones_source(trial, model)
     if kind == "survey" and not context.tile.surveys:
         widgets.show_missing(f"survey of {context.tile.name}", context.tile.missing[-1][1])

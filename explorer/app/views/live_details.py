@@ -127,5 +127,8 @@ def _downloads(context: widgets.PageContext, source: ReportSource, number: int, 
     def reports() -> bytes:
         return report_io.to_json(source.timeline, sites)
 
-    st.download_button("This fix as GeoJSON", fix, "fix.geojson", "application/geo+json", on_click="ignore")
+    if tile.meta.get("crs"):
+        st.download_button("This fix as GeoJSON", fix, "fix.geojson", "application/geo+json", on_click="ignore")
+    else:  # GeoJSON is in degrees, which are not known here
+        st.download_button("This fix as JSON, in metres", fix, "fix.json", "application/json", on_click="ignore")
     st.download_button("These reports as JSON", reports, "reports.json", "application/json", on_click="ignore")

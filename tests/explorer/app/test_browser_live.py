@@ -69,9 +69,9 @@ def test_a_fix_before_and_after_refinement(visit, refine, tmp_path):
     visit.require_colour((213, 94, 0))  # the fix
     assert (f"refine={refine}" in visit.page.url) == (refine != "map")  # as without a word
     with visit.page.expect_download() as got:
-        visit.page.get_by_text("This fix as GeoJSON").click()
-    got.value.save_as(tmp_path / "fix.geojson")
-    told = [one["properties"] for one in json.loads((tmp_path / "fix.geojson").read_text())["features"]]
+        visit.page.get_by_text("This fix as JSON, in metres").click()
+    got.value.save_as(tmp_path / "fix.json")
+    told = [one["properties"] for one in json.loads((tmp_path / "fix.json").read_text())["features"]]
     assert [one["kind"] for one in told] == ["position", *["candidate"] * 5, "region", "region"]
     visit.require_clean()
 

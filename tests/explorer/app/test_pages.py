@@ -130,7 +130,7 @@ def test_metrics_are_filtered_and_counted(opened):
     seen = int(re.search(r"(\d+) of 24 phones", said(opened("metrics", {"sight": "in sight"})))[1])  # type: ignore[index]
     hidden = int(re.search(r"(\d+) of 24 phones", said(opened("metrics", {"sight": "out of sight"})))[1])  # type: ignore[index]
     assert "24 of 24 phones" in said(everybody)
-    assert "≤ 200 m" in said(everybody)
+    assert "within 200 m" in said(everybody)
     assert seen + hidden == 24
 
 

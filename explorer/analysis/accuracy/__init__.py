@@ -1,0 +1,1 @@
+"""How accurate methods are: side by side with intervals, and by scenario."""
