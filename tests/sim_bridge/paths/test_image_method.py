@@ -56,7 +56,6 @@ def test_levels_at_which_no_path_meets_anything_change_nothing() -> None:
     points = turning_points(met, source, target)
     assert met.trimmed().kind.tolist() == [[MIRROR, 0], [EDGE, THROUGH]]
     assert torch.equal(turning_points(met.trimmed(), source, target), points[:, :2])
-    assert torch.equal(points[:, 1], points[:, 2])
 
 
 def test_what_is_unfolded_is_kept_only_while_nothing_moves() -> None:
