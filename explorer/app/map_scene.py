@@ -22,7 +22,7 @@ from uel.geo.tile import Tile
 
 # A scene and what lies over it. On narrow windows the panel stands below the map.
 SCENE_STYLE = """<style>
-[class*="st-key-scene"] {position: relative; --map-height: max(24rem, calc(100dvh - var(--below-map, 7.4rem)));}
+[class*="st-key-scene"] {position: relative; --map-height: max(24rem, calc(100dvh - var(--below-map, 7.6rem)));}
 [class*="st-key-scene"] .stElementContainer:has([data-testid="stDeckGlJsonChart"]),
 [class*="st-key-scene"] [data-testid="stDeckGlJsonChart"] {height: var(--map-height) !important;}
 [class*="st-key-scene"] [data-testid="stFullScreenFrame"]:has([data-testid="stDeckGlJsonChart"]) {height: 100%;}
@@ -110,8 +110,9 @@ def show_map(
     frame: Sequence[Sequence[float]] = (),
     legends: Sequence[Legend | None] = (),
     clicks: Clicks | None = None,
+    has_panel: bool = True,
 ) -> None:
-    """Show a map with its legends; a camera that is close, or follows, shows the positions of `frame` (m)."""
+    """Show a map with its legends; a close camera shows the positions of `frame` (m), left of a panel."""
     assert context.tile is not None
     if options.flat:
         _show_plan(context, tile, ground, marks, key, clicks)
@@ -122,7 +123,7 @@ def show_map(
         context.tile.folder, ground, options.colouring, context.theme.name, options.opacity, key
     )
     window = webgl.window()
-    view = deck_gl.view_state(tile, options.camera, frame, window.zoom_step, has_panel=not window.is_narrow)
+    view = deck_gl.view_state(tile, options.camera, frame, window.zoom_step, has_panel and not window.is_narrow)
     deck = deck_gl.build_deck(meshes, marks, context.theme, view, turn)
     if clicks is not None:
         deck.layers.insert(1, deck_gl.clickable_squares(map_files.squares_url(clicks.squares, key), turn))

@@ -36,7 +36,11 @@ FRAME_STEP = 32.0  # m: a view that follows a phone moves in steps
 
 AT_ORIGIN = ({"p": [0, 0, 0], "s": [1, 1, 1]},)  # position and scale of a mesh in tile coordinates
 THROUGH_WALLS = {"depthCompare": "always"}  # seen through walls
-ON_THE_GROUND = {"depthCompare": "always", "depthWriteEnabled": False}  # of what lies in the ground's own plane
+# Of what lies in the ground's own plane; browsers multiply the colours of a texture by its alpha when they load it.
+ON_THE_GROUND = {
+    "depthCompare": "always", "depthWriteEnabled": False, "blend": True, "blendColorSrcFactor": "one",
+    "blendColorDstFactor": "one-minus-src-alpha",
+}  # fmt: skip
 # deck.gl puts texts in without their HTML; the first line of a card is its title.
 HOVER_CARD = {"html": "<b>{title}</b><div>{more}</div>"}
 CARD_STYLE = {"borderRadius": "0.5rem", "padding": "0.45rem 0.65rem", "fontSize": "0.82rem", "whiteSpace": "pre-line"}
@@ -147,10 +151,12 @@ def view_state(
 
     `has_panel`: the right side of the map lies under a panel.
     """
+    if camera == "close" and not frame:
+        camera = "oblique"  # there is nothing to be close to
     elevation, turn, own_step, beside, alone = CAMERA_VIEWS[camera]
     (east, north), side, middle = beside if has_panel else alone, tile.size, np.zeros(2)
     zoom = math.log2(510.0 / tile.size) + own_step
-    if frame and camera == "close":
+    if camera == "close":
         points = np.asarray(frame, dtype=np.float64)
         low, high = points.min(0), points.max(0)
         middle = np.round(0.5 * (low + high) / FRAME_STEP) * FRAME_STEP

@@ -43,7 +43,7 @@ def ray_lines(rays: Any) -> list[LineMarks]:
             points=[rays.line(row).numpy() for row in rows],
             colours=[cell_colour(cell) for cell in cells],
             texts=[path_text(rays.paths, row) for row in rows],
-            width=1.8,
+            width=2.6,
             pickable=True,
         )
     ]

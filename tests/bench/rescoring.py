@@ -1,7 +1,8 @@
 """Log density of a run's fixes at the true positions of ray-traced phones: unrefined, refined on the map, and by rays.
 
-The run is `runs/demo` (`uel demo`), the phones those of its traced test survey, which nothing was trained on. As the
-explorer refines every fix, and as `uel locate` refines the undecided ones.
+The run is `runs/demo` (`uel demo`), the phones those of its traced test survey, which nothing was trained on. `map` and
+`rays` refine every fix, as the explorer does, `locate_rays` the undecided ones, as `uel locate` does; `own_rays` are
+rays without the map before them.
 """
 
 import statistics
@@ -22,7 +23,7 @@ from uel.radio.tracing_config import ACCURATE_TRACING
 from uel.survey.dataset import Survey
 
 RUN, DATA, PHONES = Path("runs/demo"), Path("data"), 200
-PHONES_PER_LINE = 20  # of what is said while it runs
+PHONES_PER_LINE = 10  # of what is said while it runs
 HYPOTHESES_PER_CALL = 8  # of the ray tracer: 32 at once take 4.5 GB
 
 
@@ -40,8 +41,10 @@ def run(count: int = PHONES) -> dict[str, float]:
             fix = locator(report, maps)
             is_undecided = bool(fix.entropy() >= RefinementConfig().entropy)
             refined = refine_fix(fix, report, fine, model, RefinementConfig(entropy=0.0)).fix
-            by_rays = rescore_with_rays(refined, report, fine, maps, model, simulator, rescoring)
-        fixes: dict[str, Fix] = {"unrefined": fix, "map": refined, "rays": by_rays}
+            by_rays, own_rays = (
+                rescore_with_rays(one, report, fine, maps, model, simulator, rescoring) for one in (refined, fix)
+            )
+        fixes: dict[str, Fix] = {"unrefined": fix, "map": refined, "rays": by_rays, "own_rays": own_rays}
         fixes["locate_rays"] = by_rays if is_undecided else fix
         for name, one in fixes.items():
             density.setdefault(name, []).append(float(one.log_density(truth)))
@@ -66,7 +69,7 @@ def _figures(density: dict[str, list[float]], error: dict[str, list[float]]) -> 
     standard error."""
     figures = {f"{name}_nats": statistics.fmean(values) for name, values in density.items()}
     figures |= {f"{name}_p50_m": statistics.median(values) for name, values in error.items()}
-    for name in ("map", "rays", "locate_rays"):
+    for name in ("map", "rays", "own_rays", "locate_rays"):
         gains = [a - b for a, b in zip(density[name], density["unrefined"], strict=True)]
         figures[f"{name}_gain_nats"] = statistics.fmean(gains)
         figures[f"{name}_gain_error_nats"] = statistics.stdev(gains) / len(gains) ** 0.5

@@ -87,7 +87,7 @@ def _map(context: widgets.PageContext, trial: PhoneTrial, number: int, options: 
     with map_scene.scene("errors", context.theme):
         st.html(MAP_STYLE)
         map_scene.show_map(
-            context, tile, ground, marks, options, key="errors", legends=[legend], frame=[position],
+            context, tile, ground, marks, options, key="errors", has_panel=False, legends=[legend], frame=[position],
             clicks=map_scene.Clicks(b"[]", _pick),
         )  # fmt: skip
 

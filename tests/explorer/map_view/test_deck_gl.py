@@ -118,6 +118,7 @@ def test_a_close_camera_frames_positions_and_follows_them_in_steps(tile):
     far = deck_gl.view_state(tile, "close", [[-100.0, -100.0], [100.0, 100.0]])
     assert far.zoom < near.zoom
     assert deck_gl.view_state(tile, "close", [[50.0, -20.0]], zoom_step=-0.5).zoom < near.zoom
+    assert deck_gl.view_state(tile, "close").to_json() == deck_gl.view_state(tile, "oblique").to_json()
 
 
 def test_the_plan_shows_the_same_marks(tile):
