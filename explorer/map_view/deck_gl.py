@@ -36,11 +36,7 @@ FRAME_STEP = 32.0  # m: a view that follows a phone moves in steps
 
 AT_ORIGIN = ({"p": [0, 0, 0], "s": [1, 1, 1]},)  # position and scale of a mesh in tile coordinates
 THROUGH_WALLS = {"depthCompare": "always"}  # seen through walls
-# Of what lies in the ground's own plane; browsers multiply the colours of a texture by its alpha when they load it.
-ON_THE_GROUND = {
-    "depthCompare": "always", "depthWriteEnabled": False, "blend": True, "blendColorSrcFactor": "one",
-    "blendColorDstFactor": "one-minus-src-alpha",
-}  # fmt: skip
+ON_THE_GROUND = {"depthCompare": "always", "depthWriteEnabled": False}  # of what lies in the ground's own plane
 # deck.gl puts texts in without their HTML; the first line of a card is its title.
 HOVER_CARD = {"html": "<b>{title}</b><div>{more}</div>"}
 CARD_STYLE = {"borderRadius": "0.5rem", "padding": "0.45rem 0.65rem", "fontSize": "0.82rem", "whiteSpace": "pre-line"}
