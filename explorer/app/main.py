@@ -19,6 +19,7 @@ NAVIGATION_STYLE = """<style>
   min-height: 2.6rem; align-items: center;}
 .stApp:has([data-testid="stExpandSidebarButton"]) .st-key-navigation {padding-left: 2.6rem;}
 .st-key-navigation a {white-space: nowrap;}
+@media (max-width: 640px) {.st-key-navigation {flex-wrap: wrap !important; row-gap: 0;}}
 </style>"""
 
 

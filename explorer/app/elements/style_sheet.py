@@ -3,6 +3,10 @@
 STYLE_SHEET = """<style>
 .block-container {padding: 3.6rem 1.6rem 1.5rem 1.6rem;}
 @media (max-width: 640px) {.block-container {padding: 3.6rem 0.8rem 1rem 0.8rem;}}
+@media (max-width: 1000px) {
+  [data-testid="stMain"] [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"]) {flex-wrap: wrap;}
+  [data-testid="stMain"] [data-testid="stColumn"] {min-width: min(100%, 17rem); flex: 1 1 17rem;}
+}
 [data-testid="stSidebarContent"] {font-size: 0.92rem;}
 .cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: 0.6rem;}
 .card {border: 1px solid rgba(128,128,128,0.35); border-radius: 0.6rem; padding: 0.5rem 0.65rem; display: block;}

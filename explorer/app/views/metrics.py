@@ -89,7 +89,7 @@ def _test_places(runs: list[Path]) -> str:
     places = {run.name: str(run_metrics(run).get("test", {}).get("tile", "")) for run in runs}
     texts = [", ".join(place_label(name) for name in places[run].split(", ")) or "an unknown place" for run in places]
     if len(runs) == 1:
-        return f"Tested on {texts[0]}, where it was not trained."
+        return f"Tested on {texts[0]}."
     return f"Tested on {'; '.join(f'{run}: {text}' for run, text in zip(places, texts, strict=True))}."
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.analysis.artefact_index import MAKE_COMMANDS, ArtefactKind, TileArtefacts
+from explorer.analysis.place_names import place_label
 from explorer.app import cache, map_files, widgets
 from explorer.app.elements.address import addressed, link_to
 from explorer.app.elements.progress import Progress, with_progress
@@ -52,8 +53,9 @@ def _accuracy(run: Path) -> None:
     """Show cards of the run's median errors, under the truth that is favourable and under the other, by tier."""
     metrics = run_metrics(run)
     cards, links = {}, {}
-    for test, truth, yardstick in (("test", "map", "limit"), ("test_paths", "paths", "reference")):
-        for tier, rows in list(metrics.get(test, {}).get("tier", {}).items())[::-1][:2]:
+    for tier in list(metrics.get("test", {}).get("tier", {}))[::-1][:2]:
+        for test, truth, yardstick in (("test", "map", "limit"), ("test_paths", "paths", "reference")):
+            rows = metrics.get(test, {}).get("tier", {}).get(tier, {})
             if "locator" not in rows:
                 continue
             words = "drawn from the map" if truth == "map" else "traced ray by ray"
@@ -67,10 +69,10 @@ def _accuracy(run: Path) -> None:
         return
     st.subheader("How good it is", help=term_help("map truth", "path truth", "limit", "reference"))
     widgets.show_cards(cards, links=links)
+    place = place_label(str(metrics["test"].get("tile", "an unknown place")))
     st.caption(
-        "Median errors in a city that the locator was not trained on. Reports are drawn from the map that it gets, "
-        "which has no errors then, or traced ray by ray, as nature does. Beside each is what is possible, or a "
-        "yardstick."
+        f"Median errors on {plain(place)}. Reports are drawn from the map that the locator gets, which has no errors "
+        "then, or traced ray by ray, as nature does. Beside each is what is possible, or a yardstick."
     )
 
 
