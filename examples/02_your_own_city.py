@@ -24,6 +24,7 @@ from scenes.sites.site_files import read_sites
 from scenes.tiles.writer import write_sites
 from uel.measurement.logs.config import ColumnConfig
 from uel.measurement.logs.reader import open_log
+from uel.measurement.logs.report_groups import LogPart
 from uel.measurement.logs.rules.rejections import Rejections
 from uel.models.config import LocatorConfig
 
@@ -104,9 +105,8 @@ with open("log.csv", "w", newline="") as file:
         table.writerow([number, 100 + cell, f"{float(drawn.rsrp_dbm[number, cell]):.0f}"])
 
 with Rejections() as rejections, open_log(tile, tile.sites, Path("log.csv"), ColumnConfig(), rejections) as log:
-    (part,) = log.parts()
+    reports = LogPart.cat(list(log.parts())).reports
 print("set aside:", dict(rejections.counts))
-reports = part.reports
 reports
 
 # %% [markdown]

@@ -7,7 +7,7 @@ from uel.core.display.viewable import Viewable
 from uel.errors import UelError
 from uel.plots.axes import new_figure, png_bytes
 
-THUMBNAIL_INCHES, THUMBNAIL_DPI = (3.6, 3.0), 80
+THUMBNAIL_INCHES, THUMBNAIL_DPI = (3.6, 3.0), 64
 
 
 def facts_and_thumbnail(thing: Viewable) -> str:
