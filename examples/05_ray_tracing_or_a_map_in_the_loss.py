@@ -21,9 +21,9 @@ import uel
 
 # %% tags=["parameters"]
 size = 256.0  # m
-phones = 32
-steps = 40
-rays = 4_000_000  # of each cell of the good map
+phones = 24
+steps = 30
+rays = 1_000_000  # of each cell of the good map
 few_rays = 50_000  # of the poor map
 
 # %%

@@ -20,7 +20,7 @@ from uel.inference.run_folder import Run
 from uel.results.run_summary import run_metrics
 
 # %% tags=["parameters"]
-arguments = ["--config", "demo/quick", "--training.epochs", "4"]
+arguments = ["--config", "demo/quick", "--training.epochs", "3"]
 
 # %% [markdown]
 # Everything that the pipeline depends on stands in one configuration; `configs/demo/quick.yaml` holds what differs from

@@ -76,8 +76,8 @@ print(table[["track", "report", "cell", "x", "y", "gain_db", "delay", "los"]].he
 
 # %%
 tracks_of_tile = survey[tile.name]
-good = tracks_of_tile.observe(uel.ObservationModel(shadow_std_db=3.0), seed=0)
-poor = tracks_of_tile.observe(uel.ObservationModel(shadow_std_db=10.0), seed=0)
+good = tracks_of_tile.observe(uel.ObservationModel(shadowing_db=3.0), seed=0)
+poor = tracks_of_tile.observe(uel.ObservationModel(shadowing_db=10.0), seed=0)
 figure, axes = plt.subplots(1, 2, figsize=(11.5, 3.8), layout="constrained")
 good[0].plot(axes[0])
 axes[0].set_title("one track, fading of 3 dB")
