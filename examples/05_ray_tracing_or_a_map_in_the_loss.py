@@ -27,12 +27,10 @@ rays = 1_000_000  # of each cell of the good map
 few_rays = 50_000  # of the poor map
 
 # %%
-tile = scenes.build("munich", "data/munich", size=size, margin=64.0, progress=False)
+tile = scenes.build("etoile", "data/etoile", size=size, margin=32.0, progress=False)
 sites = scenes.place(tile, count=4, seed=3)
 power = uel.reference_power_dbm(sites)
-tracing = sim_bridge.TracingConfig(max_depth=3, diffraction=False, scattering=0.0)
-sim = sim_bridge.open(tile, sites, tracing)
-atlas = sim.build_atlas()  # chains of walls worth trying: new positions need no search
+sim = sim_bridge.open(tile, sites, sim_bridge.TracingConfig(max_depth=3, diffraction=False, samples=10_000))
 
 # %% [markdown]
 # The truth is ray-traced at points. The maps: pixels of 2 m with many rays, of 8 m, of few rays, and one of antennas

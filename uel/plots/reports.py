@@ -72,7 +72,7 @@ def _draw_columns(reports: Reports, ax: Axes) -> Axes:
     served = reports.heard.any(-1).nonzero()[:, 0]
     row = torch.searchsorted(cells, reports.serving[served]).clamp(max=len(cells) - 1)
     is_shown = cells[row] == reports.serving[served]
-    ax.plot(served[is_shown].numpy(), row[is_shown].numpy(), ".", color="#D55E00", markersize=3, label="serving cell")
+    ax.plot(served[is_shown].numpy(), row[is_shown].numpy(), "o", color="#D55E00", markersize=4, label="serving cell")
     ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     ax.yaxis.set_major_formatter(lambda value, _: str(int(cells[int(value)])) if 0 <= value < len(cells) else "")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
