@@ -5,7 +5,7 @@
 # tracing with Sionna RT.
 #
 # **What it shows:** a tile, sites, a radio map with its Monte-Carlo error, and how to read values from it.
-# **It takes** about half a minute on two cores. **Its limit:** the tile is one of the cities that come with Sionna RT,
+# **It takes** about half a minute of CPU. **Its limit:** the tile is one of the cities that come with Sionna RT,
 # of 256 m; the next example builds your own.
 
 # %%

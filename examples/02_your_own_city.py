@@ -4,7 +4,7 @@
 # Three files are enough: a map of buildings, an operator's list of cells, and a phone's log. They become a tile,
 # sites, a radio map, and a position for each report with its uncertainty.
 #
-# **What it shows:** the whole way from files to fixes, without training. **It takes** about a minute on two cores.
+# **What it shows:** the whole way from files to fixes, without training. **It takes** about half a minute of CPU.
 # **Its limit:** the three files stand for yours and are made up here; on a real network the map's levels are off by
 # 6 to 10 dB, which labelled reports correct (`--labelled-reports`).
 

@@ -5,7 +5,7 @@
 # with no label, with twenty, with two thousand?
 #
 # **What it shows:** kriging of levels around a law of distance, and the error of four methods by the number of labels.
-# **It takes** about two minutes on two cores. **Its limit:** the district is made up by a script (a law of distance, a
+# **It takes** about two minutes of CPU. **Its limit:** the district is made up by a script (a law of distance, a
 # sector pattern, a fading field): its figures say nothing about a city. Those of measured districts are in
 # EVALUATION.md.
 

@@ -5,7 +5,7 @@
 # in Zarr. Noise is drawn when it is read, so that one file serves every noise level.
 #
 # **What it shows:** a small survey made, looked at, read and drawn from, and the command for a million reports. **It
-# takes** about a minute on two cores. **Its limit:** a few hundred reports; what a million costs is worked out at the
+# takes** about half a minute of CPU. **Its limit:** a few hundred reports; what a million costs is worked out at the
 # end from the time that these took.
 
 # %%
