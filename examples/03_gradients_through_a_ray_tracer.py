@@ -4,7 +4,7 @@
 # PyTorch asks for path gain at a position, Sionna RT answers through Dr.Jit, and `.backward()` brings derivatives back
 # to positions, antennas and materials.
 #
-# **What it shows:** a derivative beside a finite difference, and a material's permittivity learned from levels.
+# **What it shows:** derivatives beside finite differences, and a descent on a material's permittivity, into a valley.
 # **It takes** about a minute of CPU. **Its limit:** derivatives are of the paths that are there; none of them
 # sees a path appear or vanish.
 
@@ -70,7 +70,7 @@ axes[1].set(xlabel="east in m", ylabel="dB per metre", ylim=(-3, 3))
 legend = axes[1].legend()
 
 # %% [markdown]
-# ## A material learned from levels
+# ## A material from levels
 #
 # `freeze` finds the paths once, `trace` evaluates them with other materials. Here the walls' true permittivity is not
 # known to the optimizer: it sees levels at some positions and starts from a wrong value. The start is not far: the
@@ -107,6 +107,10 @@ ax.set(xlabel="step", ylabel="relative permittivity", title=f"misfit {values[0][
 legend = ax.legend()
 
 # %% [markdown]
+# The misfit falls from 2.5 to 1.0 dB, and the permittivity is wrong: the descent ends in the next valley, 6.2 instead
+# of 7.07. The noise alone has a misfit of 0.4 dB; by such a difference a wrong valley is known. A derivative is right
+# and looks near; a scan of starts finds the valley.
+#
 # `sim.parameters` lists all names that `trace` takes: positions, heights, azimuths and tilts of cells, velocities,
 # properties of every material, positions of objects. `uel doctor --gradients` compares each of them with differences.
 

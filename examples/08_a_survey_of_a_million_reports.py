@@ -45,9 +45,9 @@ config = SurveyConfig(
     measure=FeatureConfig(layers=("rt",)),
     tracing=TracingConfig(max_depth=3, samples=samples, diffraction=False),
 )
-begin = time.process_time()
+begin = time.perf_counter()
 make_survey(config)
-seconds = time.process_time() - begin  # CPU time, of all threads
+seconds = time.perf_counter() - begin
 survey = uel.Survey.open("data/survey")
 survey
 
@@ -89,10 +89,11 @@ title = axes[1].set_title("the same track, fading of 10 dB")
 
 # %%
 made = tracks * reports
-print(f"{made} reports of nine cells took {seconds:.0f} CPU s, the start of the ray tracer included.")
-print(f"At this rate a million takes {1e6 / made * seconds / 3600:.1f} CPU hours.")
+print(f"{made} reports of nine cells took {seconds:.0f} s, the start of the ray tracer included.")
+print(f"At this rate a million takes {1e6 / made * seconds / 3600:.1f} h on this machine by one process.")
 
 # %% [markdown]
+# The outputs above are of a machine that was shared by many: the kernel had 38 s of CPU in all, its start included.
 # The command, with all cores and ten tiles; later units are faster, since the start is paid once:
 #
 # ```sh
