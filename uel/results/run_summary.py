@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from uel.core.display.short_repr import ShortRepr
 from uel.core.outside.json_text import read_json_object
 from uel.errors import UelError
 from uel.estimation.scoring import error_summary
@@ -33,8 +34,8 @@ def _is_of_log(file: Path) -> bool:
         return False
 
 
-@dataclass(frozen=True, eq=False)
-class MethodErrors:
+@dataclass(frozen=True, eq=False, repr=False)
+class MethodErrors(ShortRepr):
     """Position errors of one method, phone by phone, over all deployments of an evaluation."""
 
     error: Float[Tensor, " n"]
