@@ -10,7 +10,7 @@ from scenes.sites.cell_lists.column_names import Column
 from uel.errors import UelError
 from uel.radio.cells.identity import is_absent
 
-OMNIDIRECTIONAL = ("omni", "omnidirectional")
+OMNIDIRECTIONAL_WORDS = ("omni", "omnidirectional")
 METRES_PER_FOOT = 0.3048  # m
 
 
@@ -32,7 +32,9 @@ class Field:
         """Whether the field of a number says that there is none (N/A), or that a cell has no direction (omni)."""
         if self.column.own not in LIMITS_BY_COLUMN or self.column.own in ("x", "y"):
             return False
-        is_omnidirectional = self.column.own == "azimuth_deg" and str(self.value).strip().lower() in OMNIDIRECTIONAL
+        is_omnidirectional = (
+            self.column.own == "azimuth_deg" and str(self.value).strip().lower() in OMNIDIRECTIONAL_WORDS
+        )
         return is_omnidirectional or is_absent(self.value)
 
     def parts(self) -> list["Field"]:
