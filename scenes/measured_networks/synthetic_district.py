@@ -109,7 +109,7 @@ def _levels(cell: tuple[float | int, ...], height: np.ndarray, rng: np.random.Ge
     return 9.2 + 15 - 38 * np.log10(distance) - 20 + sector + fading - np.where(height > 0, 12.0, 0.0)
 
 
-def _write_raster(file: Path, values: np.ndarray, dtype: str, nodata: float) -> None:
+def _write_raster(file: Path, values: np.ndarray, dtype: str, nodata: int) -> None:
     north = DISTRICT_CORNER[1] + PIXEL_SIDE * len(values)
     transform = rasterio.Affine(PIXEL_SIDE, 0, DISTRICT_CORNER[0], 0, -PIXEL_SIDE, north)
     shape = {"height": len(values), "width": values.shape[1], "count": 1}

@@ -20,7 +20,7 @@ def canyon(**tracing: object) -> Sionna:
 def test_a_small_budget_asks_the_atlas_in_parts_and_answers_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     flat = (torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) - 0.5) * torch.tensor([100.0, 12.0])
     places = torch.cat([flat, torch.full((40, 1), 1.5)], 1)
-    whole, parts = canyon(), canyon(memory=0.002)
+    whole, parts = canyon(), canyon(memory=0.0005)
     whole.build_atlas(AtlasConfig(rays=20_000, depth=2, settle=0, audit=0), GRID)
     assert whole.atlas is not None
     parts.attach_atlas(whole.atlas)
