@@ -42,7 +42,6 @@ PATH_QUANTITIES: dict[str, Callable[[PathSet], Tensor]] = {
     "Doppler": lambda p: p.mean_doppler(),
     "delay spread": lambda p: p.delay_spread() * 1e9,
 }
-WHOLE_TRACE_QUANTITY = "path gain"  # differentiated through a trace of its own; the others by the paths found once
 MIN_SIGNAL_TO_NOISE = 30.0  # a difference of so many times the noise is known to a per cent
 # Of a difference: by how much that over half the step may differ from it, or neither is known to a per cent.
 MAX_STEP_DISAGREEMENT = 0.03
@@ -177,8 +176,7 @@ def _differences(case: GradientCase) -> tuple[dict[str, tuple[Tensor, Tensor, Te
     Links that count have the same paths throughout.
     """
     with torch.no_grad():
-        shifted = {k: case.trace(case.value + k * case.step) for k in (0.5, -0.5, 1.0, -1.0)}
-        traces = {0.0: case.trace_found(case.value), **shifted}
+        traces = {k: case.trace(case.value + k * case.step) for k in (0.0, 0.5, -0.5, 1.0, -1.0)}
         values = {name: {k: q(f).double() for k, f in traces.items()} for name, q in PATH_QUANTITIES.items()}
     counts = [f.count() for f in traces.values()]
     same = torch.stack([count == counts[0] for count in counts]).all(0) & traces[0.0].known()
@@ -215,8 +213,7 @@ def _one_by_one(case: GradientCase) -> dict[str, Derivatives]:
     axis = 1 if case.rows_of == "receiver" else 0
     has_link, derivatives = chosen.any(axis), {}
     for name, quantity in PATH_QUANTITIES.items():
-        trace = case.trace if name == WHOLE_TRACE_QUANTITY else case.trace_found
-        along = _along(case, trace, lambda paths, q=quantity: (q(paths).double() * chosen).sum())
+        along = _along(case, lambda paths, q=quantity: (q(paths).double() * chosen).sum())
         per_row = along.reshape(len(case.value), -1).sum(1)
         derivatives[name] = (per_row[has_link], *(part.sum(axis)[has_link] for part in differences[name]))
     return derivatives
@@ -239,14 +236,14 @@ def _in_one_sum(case: GradientCase) -> dict[str, Derivatives]:
     ]
     flat = [name for name, (d, n, _) in size.items() if abs(d) <= n]
 
-    def along(trace: Callable[[Tensor], PathSet], names: list[str], scale: dict[str, float]) -> float:
+    def along(names: list[str], scale: dict[str, float]) -> float:
         def total(p):
             return torch.stack([(PATH_QUANTITIES[n](p).double() * chosen).sum() / scale[n] for n in names]).sum()
 
-        return float(_along(case, trace, total).sum()) if names else 0.0
+        return float(_along(case, total).sum()) if names else 0.0
 
-    error = along(case.trace, moving, {name: d for name, (d, *_) in size.items()}) - len(moving)
-    remainder = along(case.trace_found, flat, {name: n for name, (_, n, _) in size.items()})
+    error = along(moving, {name: d for name, (d, *_) in size.items()}) - len(moving)
+    remainder = along(flat, {name: n for name, (_, n, _) in size.items()})
     exact = {name: size[name][0] * (1 + error) for name in moving} | {name: size[name][1] * remainder for name in flat}
 
     def scalar(value):
@@ -255,10 +252,10 @@ def _in_one_sum(case: GradientCase) -> dict[str, Derivatives]:
     return {name: tuple(map(scalar, (value, *size[name]))) for name, value in exact.items()}  # type: ignore[misc]
 
 
-def _along(case: GradientCase, trace: Callable[[Tensor], PathSet], total: Callable[[PathSet], Tensor]) -> Tensor:
+def _along(case: GradientCase, total: Callable[[PathSet], Tensor]) -> Tensor:
     """Derivative of a number along the step, of each entry of the parameter."""
     value = case.value.clone().requires_grad_()
-    result = total(trace(value))
+    result = total(case.trace(value))
     gradient = torch.autograd.grad(result, value, allow_unused=True)[0] if result.requires_grad else None
     return ((torch.zeros_like(value) if gradient is None else gradient) * case.step).double()
 
