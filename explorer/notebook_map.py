@@ -140,7 +140,6 @@ def _fix_marks(tile: Tile, theme: Theme, fix: Fix, truth: Sequence[float] | None
 def _scene(tile: Tile, picture: Image, theme: Theme) -> MapScene:
     """The meshes as addresses that hold their bytes."""
     buildings, _ = tile_gltf.buildings_glb(tile, read_buildings(tile), "plain", theme)
-    meshes = {"ground": tile_gltf.ground_glb(tile, picture), "buildings": buildings, "pole": tile_gltf.pole_glb()}
-    return MapScene(
-        **{name: f"data:model/gltf-binary;base64,{base64.b64encode(mesh).decode()}" for name, mesh in meshes.items()}
-    )
+    meshes = (tile_gltf.ground_glb(tile, picture), buildings, tile_gltf.pole_glb())
+    ground, houses, pole = (f"data:model/gltf-binary;base64,{base64.b64encode(mesh).decode()}" for mesh in meshes)
+    return MapScene(ground=ground, buildings=houses, pole=pole)

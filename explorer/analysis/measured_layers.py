@@ -99,7 +99,7 @@ def _squares(
     colours = apply_colour_map(values[chosen], QUANTITY_SCALES[quantity], *limits)
     texts = [
         f"{named if isinstance(named, str) else f'Cell {named}'}\n{title}: {value:.1f} {unit}"
-        for named, value in zip((names[n] for n in chosen), values[chosen], strict=True)
+        for named, value in zip((names[int(n)] for n in chosen), values[chosen], strict=True)
     ]
     areas = AreaMarks(
         name=name, label=title, points=[m + outline for m in middle],

@@ -192,7 +192,7 @@ def _pickable_dots(dots: PointMarks, turn: str) -> pdk.Layer:
 
 
 def _dots(dots: PointMarks, theme: Theme) -> pdk.Layer:
-    radii = [dots.radius] * len(dots.position) if isinstance(dots.radius, float) else dots.radius
+    radii = [dots.radius] * len(dots.position) if isinstance(dots.radius, int | float) else dots.radius
     parts = zip(dots.position, radii, dots.texts, strict=True)
     rows = [{"p": _rounded(p), "r": round(radius, 1), **_card(text)} for p, radius, text in parts]
     edge = [*dots.colour] if dots.ring else [*theme.ink_rgb]

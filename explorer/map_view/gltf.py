@@ -65,7 +65,11 @@ def glb_bytes(
 
 def _material(is_blended: bool) -> dict[str, object]:
     colour = {"baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": 1.0}
-    material = {"pbrMetallicRoughness": colour, "doubleSided": True, "extensions": {"KHR_materials_unlit": {}}}
+    material: dict[str, object] = {
+        "pbrMetallicRoughness": colour,
+        "doubleSided": True,
+        "extensions": {"KHR_materials_unlit": {}},
+    }
     return material | {"alphaMode": "BLEND"} if is_blended else material
 
 

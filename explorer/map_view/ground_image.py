@@ -136,7 +136,7 @@ def cells_overlay(
 def density_overlay(density: Float[np.ndarray, "row column"], top: float) -> Overlay:
     """A density in the colour of the locator. Its root is the opacity, so that weak hypotheses stay visible beside a
     sharp peak."""
-    colours = np.broadcast_to(np.uint8(LOCATOR_COLOUR), (*density.shape, 3))
+    colours = np.broadcast_to(np.array(LOCATOR_COLOUR, np.uint8), (*density.shape, 3))
     return _overlay(colours, density_opacity(density / top))
 
 

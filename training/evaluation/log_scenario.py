@@ -72,12 +72,13 @@ def log_scenario(config: EvalConfig, stage_cache: StageCache) -> LogScenario:
     Raises `UelError` for a log without positions on the tile, a log of another network, and one that has too few
     reports for both sides of the split by blocks.
     """
-    assert config.log is not None
+    measured = config.log
+    assert measured is not None
     tile = Tile.open(config.tiles[0])
     if config.radio is None and not config.fit_mast_heights:
         config = replace(config, radio=_present_radio_map(config, tile))
     deployment = _deployment(config, tile, stage_cache)
-    config, measured = config_of_sites(config, deployment.sites), config.log
+    config = config_of_sites(config, deployment.sites)
     step = ObservationModel.from_parameters(config.nominal).range_step
     rejected = config.folder / REJECTED_FILE
     drive = read_labelled_reports(tile, deployment.sites, measured, config.columns, rejected, step)

@@ -1,6 +1,7 @@
 """Charts of accuracy: distributions of errors, success rates, errors by scenario, calibration."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -57,7 +58,7 @@ def error_cdf(errors: ErrorsByMethod, truth: str, theme: Theme) -> go.Figure:
     return with_layout(plot, 520)
 
 
-def _log_axis() -> dict[str, object]:
+def _log_axis() -> dict[str, Any]:
     return {"type": "log", "tickvals": list(ERROR_TICKS), "ticktext": [f"{tick}" for tick in ERROR_TICKS]}
 
 

@@ -115,7 +115,7 @@ def _distance_to_lines(place: np.ndarray, start: np.ndarray, end: np.ndarray) ->
 
 def _binned(values: np.ndarray, ends: Sequence[float | int], labels: Sequence[str], closed: bool = False) -> list[str]:
     """The label of each value; a bin holds its upper end if it is `closed`."""
-    return [labels[number] for number in np.searchsorted(ends, values, side="left" if closed else "right")]
+    return [labels[int(number)] for number in np.searchsorted(ends, values, side="left" if closed else "right")]
 
 
 def _in_order(labels: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import streamlit as st
@@ -54,7 +55,8 @@ def page() -> None:
     locator, deployment = cache.locator(context.run), cache.deployment(context.tile)
     source = _report_source(context, locator.measurement, deployment)
     with st.sidebar:
-        refine = controls.select_option("Refinement", "refine", list(REFINEMENT_LABELS), REFINEMENT_LABELS.__getitem__)
+        named = controls.select_option("Refinement", "refine", list(REFINEMENT_LABELS), REFINEMENT_LABELS.__getitem__)
+        refine = cast(single_fix.RefinementMode, named)
         densities = ["refined"] * (refine != "none") + ["locator", "grid Bayes"]
         density = controls.select_option("Density", "density", densities)
         options = map_scene.map_options(BUILDINGS_PERCENT, ("close", "oblique", "from above", "from the south"))
