@@ -37,7 +37,7 @@ def permutation_importance_of(run: Path, tile: TileArtefacts, truth: str, tier: 
 
     def compute(progress: Progress) -> dict[str, np.ndarray]:
         progress.expect((1 + len(PERMUTED_FEATURES)) * count)
-        return _permutation_importance(*key, survey, tier, count, TRIAL_SEED, _count=progress.add)
+        return _importance(*key, survey, tier, count, TRIAL_SEED, None, _count=progress.add)
 
     return with_progress("Permuting features …", compute)
 
@@ -49,7 +49,7 @@ def phone_importance_of(run: Path, tile: TileArtefacts, truth: str, tier: str, n
     def compute(progress: Progress) -> dict[str, np.ndarray]:
         progress.expect(len(PERMUTED_FEATURES) * PHONES_PER_SWAP)
         count = phone_trial.PHONES_PER_TRIAL
-        return _phone_importance(*key, survey, tier, count, TRIAL_SEED, number, _count=progress.add)
+        return _importance(*key, survey, tier, count, TRIAL_SEED, number, _count=progress.add)
 
     return with_progress(f"Swapping features of phone {number} …", compute)
 
@@ -90,26 +90,8 @@ def _run_phone_trial(
     return phone_trial.score_phones(cache.locator(run), opened.maps, phones, seed, _count)
 
 
-@cached(max_entries=8)
-def _permutation_importance(
-    run: Path,
-    folder: Path,
-    radio: Path,
-    survey_tile: tuple[Path, str] | None,
-    tier: str,
-    count: int,
-    seed: int,
-    _count: Count = ignore_count,
-) -> dict[str, np.ndarray]:
-    """Errors in m by permuted feature, see `phone_trial.permutation_importance`."""
-    trial = _run_phone_trial(run, folder, radio, survey_tile, tier, count, seed)
-    maps = cache.open_deployment(folder, radio).maps
-    errors = phone_trial.permutation_importance(cache.locator(run), maps, trial.phones, seed, _count)
-    return {name: error.numpy() for name, error in errors.items()}
-
-
 @cached(max_entries=64)
-def _phone_importance(
+def _importance(
     run: Path,
     folder: Path,
     radio: Path,
@@ -117,11 +99,14 @@ def _phone_importance(
     tier: str,
     count: int,
     seed: int,
-    number: int,
+    number: int | None,
     _count: Count = ignore_count,
 ) -> dict[str, np.ndarray]:
-    """Errors in m of one phone by swapped feature, see `phone_trial.phone_importance`."""
+    """Errors in m by feature that is permuted among all phones, or swapped for phone `number`."""
     trial = _run_phone_trial(run, folder, radio, survey_tile, tier, count, seed)
-    maps = cache.open_deployment(folder, radio).maps
-    errors = phone_trial.phone_importance(cache.locator(run), maps, trial.phones, number, seed, _count)
+    located_by = cache.locator(run), cache.open_deployment(folder, radio).maps, trial.phones
+    if number is None:
+        errors = phone_trial.permutation_importance(*located_by, seed, _count)
+    else:
+        errors = phone_trial.phone_importance(*located_by, number, seed, _count)
     return {name: error.numpy() for name, error in errors.items()}
